@@ -1,0 +1,429 @@
+import * as z from "zod";
+import type { CellId, Jurisdiction, RegionId, ShardId, TenantId } from "../residency/brands.ts";
+
+/**
+ * The topology file: one description of a deployment, compiled into the Worker and given to the cells. Names are fixed
+ * (docs/architecture.md); unknown keys are refused, cross-references are checked, every complaint names path, got, wanted.
+ */
+const name = z
+  .string()
+  .regex(/^[a-z][a-z0-9-]{0,31}$/, "lower-case letters, digits and dashes, at most 32");
+const environmentVariable = z
+  .string()
+  .regex(/^env:[A-Z][A-Z0-9_]{0,63}$/, "env:NAME of an environment variable");
+const keyDigest = z.union([
+  z.string().regex(/^sha256:[0-9a-f]{64}$/, "sha256: and 64 lower-case hex digits"),
+  environmentVariable,
+]);
+const count = z.int().min(1).max(1_000_000_000);
+
+/** The priority classes, most important first. A tenant's is a ceiling; a request may ask for less. */
+export const priorities = ["critical", "interactive", "standard", "batch"] as const;
+/** A priority class. */
+export type Priority = (typeof priorities)[number];
+
+/** What a model can be asked for. */
+export const capabilities = [
+  "chat",
+  "completions",
+  "embeddings",
+  "tools",
+  "json",
+  "vision",
+] as const;
+/** A capability of a model. */
+export type Capability = (typeof capabilities)[number];
+
+const jurisdictionSchema = z.strictObject({
+  hostnames: z
+    .array(z.string().regex(/^[a-z0-9.-]{1,253}$/))
+    .min(1)
+    .max(32),
+  objects: z.enum(["eu", "us", "fedramp", "unpinned"]),
+  regions: z.array(name).min(1).max(64),
+});
+
+const regionSchema = z.strictObject({
+  latitude: z.number().min(-90).max(90),
+  longitude: z.number().min(-180).max(180),
+  database: z.union([z.literal("embedded"), environmentVariable]),
+});
+
+const cellSchema = z.strictObject({
+  region: name,
+  zone: z.string().regex(/^[a-z0-9-]{1,16}$/),
+  url: z
+    .string()
+    .regex(/^https?:\/\/[^\s/]+(:\d{1,5})?$/, "an origin: scheme, host and port, no path"),
+});
+
+const modelSchema = z.strictObject({
+  revision: z.string().min(1).max(64),
+  contextTokensMax: count,
+  capabilities: z.array(z.enum(capabilities)).min(1),
+});
+
+const shardUrl = z.string().regex(/^https?:\/\/[^\s]+$/, "an http or https URL");
+const backendSchema = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("openai-compatible"),
+    url: shardUrl,
+    apiKey: environmentVariable.optional(),
+    /** The name that the engine knows the model by, when it differs from the topology's. */
+    engineModel: z.string().min(1).max(256).optional(),
+  }),
+  z.strictObject({
+    kind: z.literal("simulated"),
+    url: shardUrl.optional(),
+    profile: z.string().min(1).max(64).optional(),
+    speed: z.number().positive().max(1000).optional(),
+    coldStartMs: z.int().min(0).max(3_600_000).optional(),
+  }),
+  z.strictObject({
+    kind: z.literal("sagemaker"),
+    endpointName: z.string().min(1).max(63),
+    region: z.string().min(1).max(32),
+    inferenceComponent: z.string().min(1).max(63).optional(),
+  }),
+  z.strictObject({
+    kind: z.literal("modal"),
+    url: shardUrl,
+    routingRegion: z.string().min(1).max(32),
+    key: environmentVariable,
+    secret: environmentVariable,
+  }),
+]);
+
+const shardSchema = z.strictObject({
+  cell: name,
+  model: z.string().min(1).max(128),
+  backend: backendSchema,
+  capacity: z.strictObject({
+    concurrentRequestsMax: z.int().min(1).max(10_000),
+    kvTokensMax: count,
+  }),
+  purchase: z.enum(["reserved", "on-demand", "spot"]),
+  pricePerHourMicroUsd: z.int().min(0).max(1_000_000_000_000),
+});
+
+const limitsSchema = z.strictObject({
+  requestsPerMinute: count.optional(),
+  tokensPerMinute: count.optional(),
+  concurrentRequestsMax: count.optional(),
+  budgetMicroUsdPerDay: z.int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
+  budgetMicroUsdPerMonth: z.int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
+});
+
+const tenantSchema = z.strictObject({
+  jurisdiction: name,
+  priority: z.enum(priorities),
+  keys: z.array(keyDigest).max(2, "at most two: the current key and the one being rotated in"),
+  limits: limitsSchema.optional(),
+});
+
+const identityProviderSchema = z.strictObject({
+  issuer: z.string().min(1).max(512),
+  audience: z.string().min(1).max(512),
+  jwksUrl: shardUrl,
+  algorithms: z
+    .array(z.enum(["EdDSA", "ES256", "RS256"]))
+    .min(1)
+    .max(3),
+  /** The claim that names the tenant; its value must be a tenant of this topology. */
+  tenantClaim: z.string().min(1).max(128),
+});
+
+/** The shape of the file, before cross-references are checked. */
+export const topologySchema = z.strictObject({
+  jurisdictions: z.record(name, jurisdictionSchema),
+  regions: z.record(name, regionSchema),
+  cells: z.record(name, cellSchema),
+  models: z.record(z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9._/:@-]{0,127}$/), modelSchema),
+  shards: z.record(
+    z.string().regex(/^[a-z][a-z0-9-]*\/[a-z0-9][a-z0-9._-]{0,63}$/, "<cell>/<name>"),
+    shardSchema,
+  ),
+  tenants: z.record(name, tenantSchema),
+  identityProviders: z.record(name, identityProviderSchema).optional(),
+  admin: z.strictObject({ keys: z.array(keyDigest).max(2) }).optional(),
+});
+
+type TopologyFile = z.infer<typeof topologySchema>;
+
+/** Where a cell is and how it is reached. */
+export interface CellDescription {
+  readonly id: CellId;
+  readonly region: RegionId;
+  readonly jurisdiction: Jurisdiction;
+  readonly zone: string;
+  readonly url: string;
+}
+
+/** How a shard is driven; the discriminated union of the file. */
+export type BackendDescription = z.infer<typeof backendSchema>;
+
+/** One shard of the topology. */
+export interface ShardDescription {
+  readonly id: ShardId;
+  readonly cell: CellId;
+  readonly model: string;
+  readonly revision: string;
+  readonly backend: BackendDescription;
+  readonly concurrentRequestsMax: number;
+  readonly kvTokensMax: number;
+  readonly purchase: "reserved" | "on-demand" | "spot";
+  readonly pricePerHourMicroUsd: number;
+}
+
+/** A model as the topology declares it. */
+export interface ModelDescription {
+  readonly id: string;
+  readonly revision: string;
+  readonly contextTokensMax: number;
+  readonly capabilities: readonly Capability[];
+}
+
+/** Rate, concurrency and money limits of a tenant; an absent one is not enforced. Money in micro-dollars. */
+export type TenantLimits = z.infer<typeof limitsSchema>;
+
+/** A tenant as the topology declares it. `keys` are `sha256:<hex>` or `env:NAME`, at most two. */
+export interface TenantDescription {
+  readonly id: TenantId;
+  readonly jurisdiction: Jurisdiction;
+  readonly priority: Priority;
+  readonly keys: readonly string[];
+  readonly limits: TenantLimits;
+}
+
+/** Where the objects of a jurisdiction are pinned. */
+export type ObjectPin = "eu" | "us" | "fedramp" | "unpinned";
+
+/** A jurisdiction with all that serves it; nothing of another one can be reached from here. */
+export interface JurisdictionDescription {
+  readonly id: Jurisdiction;
+  readonly hostnames: readonly string[];
+  readonly objects: ObjectPin;
+  readonly regions: readonly RegionId[];
+  readonly cells: readonly CellDescription[];
+  readonly shards: readonly ShardDescription[];
+  readonly models: ReadonlyMap<string, ModelDescription>;
+}
+
+/** A region of the topology. */
+export interface RegionDescription {
+  readonly id: RegionId;
+  readonly jurisdiction: Jurisdiction;
+  readonly latitude: number;
+  readonly longitude: number;
+  /** `embedded`, or `env:NAME` of the variable that holds a Postgres URL. */
+  readonly database: string;
+}
+
+/** An issuer of JWTs. */
+export interface IdentityProvider extends z.infer<typeof identityProviderSchema> {
+  readonly id: string;
+}
+
+/** A checked topology. Everything that serves a jurisdiction is listed under that jurisdiction, and nowhere else. */
+export interface Topology {
+  readonly jurisdictions: ReadonlyMap<Jurisdiction, JurisdictionDescription>;
+  readonly jurisdictionByHostname: ReadonlyMap<string, Jurisdiction>;
+  readonly regions: ReadonlyMap<RegionId, RegionDescription>;
+  readonly cells: ReadonlyMap<CellId, CellDescription>;
+  readonly tenants: ReadonlyMap<TenantId, TenantDescription>;
+  readonly identityProviders: readonly IdentityProvider[];
+  readonly adminKeys: readonly string[];
+}
+
+/** One complaint about the file: where, what stands there, what is wanted. */
+export interface TopologyProblem {
+  readonly path: string;
+  readonly got: string;
+  readonly wanted: string;
+}
+
+/** A topology, or every problem that was found in the file. */
+export type TopologyResult =
+  | { readonly ok: true; readonly topology: Topology }
+  | { readonly ok: false; readonly problems: readonly TopologyProblem[] };
+
+/** One line per problem, for a terminal. */
+export function describeProblems(problems: readonly TopologyProblem[]): string {
+  return problems
+    .map(({ path, got, wanted }) => `${path || "(root)"}: got ${got}, wanted ${wanted}`)
+    .join("\n");
+}
+
+function show(value: unknown): string {
+  if (value === undefined) return "nothing";
+  const text = JSON.stringify(value) ?? typeof value;
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+function valueAt(root: unknown, path: readonly PropertyKey[]): unknown {
+  let value = root;
+  for (const key of path) {
+    if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return undefined;
+    value = (value as Record<PropertyKey, unknown>)[key];
+  }
+  return value;
+}
+
+function shapeProblems(error: z.ZodError, input: unknown): TopologyProblem[] {
+  return error.issues.flatMap((issue) => {
+    const path = issue.path.map(String).join(".");
+    if (issue.code === "unrecognized_keys") {
+      return issue.keys.map((key) => ({
+        path: path === "" ? key : `${path}.${key}`,
+        got: "an unknown key",
+        wanted: "only the keys named in docs/architecture.md",
+      }));
+    }
+    return [{ path, got: show(valueAt(input, issue.path)), wanted: issue.message }];
+  });
+}
+
+/** Cross-references: everything that is named exists once, and belongs to exactly one jurisdiction. */
+function referenceProblems(file: TopologyFile): TopologyProblem[] {
+  const problems: TopologyProblem[] = [];
+  const complain = (path: string, got: string, wanted: string): void => {
+    problems.push({ path, got: show(got), wanted });
+  };
+  const ownerOfRegion = new Map<string, string>();
+  const ownerOfHostname = new Map<string, string>();
+  for (const [id, jurisdiction] of Object.entries(file.jurisdictions)) {
+    jurisdiction.regions.forEach((region, index) => {
+      const path = `jurisdictions.${id}.regions.${index}`;
+      if (!Object.hasOwn(file.regions, region)) complain(path, region, "a region of this file");
+      const owner = ownerOfRegion.get(region);
+      if (owner !== undefined)
+        complain(path, region, `a region that ${owner} does not have already`);
+      ownerOfRegion.set(region, id);
+    });
+    jurisdiction.hostnames.forEach((hostname, index) => {
+      const owner = ownerOfHostname.get(hostname);
+      const path = `jurisdictions.${id}.hostnames.${index}`;
+      if (owner !== undefined)
+        complain(path, hostname, `a hostname that ${owner} does not have already`);
+      ownerOfHostname.set(hostname, id);
+    });
+  }
+  for (const region of Object.keys(file.regions)) {
+    if (!ownerOfRegion.has(region))
+      complain(`regions.${region}`, region, "a region that a jurisdiction lists");
+  }
+  for (const [id, cell] of Object.entries(file.cells)) {
+    if (!Object.hasOwn(file.regions, cell.region))
+      complain(`cells.${id}.region`, cell.region, "a region of this file");
+  }
+  for (const [id, shard] of Object.entries(file.shards)) {
+    if (!Object.hasOwn(file.cells, shard.cell))
+      complain(`shards.${id}.cell`, shard.cell, "a cell of this file");
+    if (!id.startsWith(`${shard.cell}/`))
+      complain(`shards.${id}`, id, `an id that begins with ${shard.cell}/`);
+    if (!Object.hasOwn(file.models, shard.model))
+      complain(`shards.${id}.model`, shard.model, "a model of this file");
+  }
+  for (const [id, tenant] of Object.entries(file.tenants)) {
+    if (!Object.hasOwn(file.jurisdictions, tenant.jurisdiction)) {
+      complain(`tenants.${id}.jurisdiction`, tenant.jurisdiction, "a jurisdiction of this file");
+    }
+  }
+  for (const [kind, ids] of [
+    ["jurisdictions", Object.keys(file.jurisdictions)],
+    ["cells", Object.keys(file.cells)],
+    ["models", Object.keys(file.models)],
+  ] as const) {
+    if (ids.length === 0) problems.push({ path: kind, got: "nothing", wanted: "at least one" });
+  }
+  return problems;
+}
+
+function build(file: TopologyFile): Topology {
+  const jurisdictionOfRegion = new Map<string, Jurisdiction>();
+  for (const [id, { regions }] of Object.entries(file.jurisdictions)) {
+    for (const region of regions) jurisdictionOfRegion.set(region, id as Jurisdiction);
+  }
+  const jurisdictionOf = (region: string): Jurisdiction =>
+    jurisdictionOfRegion.get(region) ?? ("" as Jurisdiction);
+  const cells = Object.entries(file.cells).map(([id, cell]): CellDescription => ({
+    id: id as CellId,
+    region: cell.region as RegionId,
+    jurisdiction: jurisdictionOf(cell.region),
+    zone: cell.zone,
+    url: cell.url,
+  }));
+  const models = new Map(
+    Object.entries(file.models).map(([id, model]): [string, ModelDescription] => [
+      id,
+      { id, ...model },
+    ]),
+  );
+  const shards = Object.entries(file.shards).map(([id, shard]): ShardDescription => ({
+    id: id as ShardId,
+    cell: shard.cell as CellId,
+    model: shard.model,
+    revision: models.get(shard.model)?.revision ?? "",
+    backend: shard.backend,
+    concurrentRequestsMax: shard.capacity.concurrentRequestsMax,
+    kvTokensMax: shard.capacity.kvTokensMax,
+    purchase: shard.purchase,
+    pricePerHourMicroUsd: shard.pricePerHourMicroUsd,
+  }));
+  const jurisdictions = new Map<Jurisdiction, JurisdictionDescription>();
+  const jurisdictionByHostname = new Map<string, Jurisdiction>();
+  for (const [key, entry] of Object.entries(file.jurisdictions)) {
+    const id = key as Jurisdiction;
+    const ownCells = cells.filter((cell) => cell.jurisdiction === id);
+    const cellIds = new Set(ownCells.map((cell) => cell.id));
+    const ownShards = shards.filter((shard) => cellIds.has(shard.cell));
+    const served = new Set(ownShards.map((shard) => shard.model));
+    jurisdictions.set(id, {
+      id,
+      hostnames: entry.hostnames,
+      objects: entry.objects,
+      regions: entry.regions.map((region) => region as RegionId),
+      cells: ownCells,
+      shards: ownShards,
+      models: new Map([...models].filter(([model]) => served.has(model))),
+    });
+    for (const hostname of entry.hostnames) jurisdictionByHostname.set(hostname, id);
+  }
+  return {
+    jurisdictions,
+    jurisdictionByHostname,
+    regions: new Map(
+      Object.entries(file.regions).map(([id, region]): [RegionId, RegionDescription] => [
+        id as RegionId,
+        { id: id as RegionId, jurisdiction: jurisdictionOf(id), ...region },
+      ]),
+    ),
+    cells: new Map(cells.map((cell) => [cell.id, cell])),
+    tenants: new Map(
+      Object.entries(file.tenants).map(([id, tenant]): [TenantId, TenantDescription] => [
+        id as TenantId,
+        {
+          id: id as TenantId,
+          jurisdiction: tenant.jurisdiction as Jurisdiction,
+          priority: tenant.priority,
+          keys: tenant.keys,
+          limits: tenant.limits ?? {},
+        },
+      ]),
+    ),
+    identityProviders: Object.entries(file.identityProviders ?? {}).map(([id, provider]) => ({
+      id,
+      ...provider,
+    })),
+    adminKeys: file.admin?.keys ?? [],
+  };
+}
+
+/** Checks a parsed topology file. All problems are reported at once; a topology with any problem is refused whole. */
+export function parseTopology(input: unknown): TopologyResult {
+  const parsed = topologySchema.safeParse(input);
+  if (!parsed.success) return { ok: false, problems: shapeProblems(parsed.error, input) };
+  const problems = referenceProblems(parsed.data);
+  if (problems.length > 0) return { ok: false, problems };
+  return { ok: true, topology: build(parsed.data) };
+}

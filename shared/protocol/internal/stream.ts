@@ -1,0 +1,41 @@
+/**
+ * The stream from a cell to the edge. It is SSE, cut into blocks by an empty line:
+ *
+ * - a **client frame** begins with `id: <seq>` (gapless from 1 over all attempts of a turn) and goes to the client as it is;
+ * - the **outcome** begins with `event: meridian.outcome`; its one `data:` line is a TurnOutcome; it never reaches a client;
+ * - a **comment** begins with `:` and keeps the connection alive; it may be passed on.
+ *
+ * What stands after the outcome are the terminal client frames (`data: [DONE]`, `response.completed`): the edge holds
+ * them until the turn is durably complete. A stream that ends without an outcome has failed, always. A durable turn that
+ * is not streamed has no client frames: its answer is `outcome.body`.
+ */
+export const outcomeEventName = "meridian.outcome";
+
+/** First bytes of an outcome block. */
+export const outcomeBlockStart = `event: ${outcomeEventName}\n`;
+
+/** Header of a stateless, not streamed answer: base64url of the outcome's JSON; the body is the client's as it stands. */
+export const outcomeHeader = "x-meridian-outcome";
+
+/** Set to `cell` on a 429 when the whole cell is full, so that the edge may try another cell of the jurisdiction. */
+export const overloadHeader = "x-overload";
+
+/** One event for the client: `event` (null for chat completions) and the text after `data:`, without line breaks. */
+export interface ClientFrame {
+  readonly event: string | null;
+  readonly data: string;
+}
+
+/** The bytes of a client frame, as text. `data` comes from `JSON.stringify` or is `[DONE]`: it holds no line break. */
+export function formatClientFrame(seq: number, frame: ClientFrame): string {
+  const event = frame.event === null ? "" : `event: ${frame.event}\n`;
+  return `id: ${seq}\n${event}data: ${frame.data}\n\n`;
+}
+
+/** The bytes of the outcome block, as text. */
+export function formatOutcomeBlock(outcomeJson: string): string {
+  return `${outcomeBlockStart}data: ${outcomeJson}\n\n`;
+}
+
+/** A comment that keeps idle connections open. */
+export const heartbeatBlock = ": keep-alive\n\n";
