@@ -1,0 +1,16 @@
+import type { Driver } from "./driver.ts";
+import type { EngineOptions } from "./options.ts";
+import type { EngineMetrics } from "./http/metrics.ts";
+import type { BatchEngine } from "./model/batch-engine.ts";
+
+/** What every route of one engine works with. */
+export interface EngineContext {
+  readonly options: EngineOptions;
+  readonly engine: BatchEngine;
+  readonly driver: Driver;
+  readonly metrics: EngineMetrics;
+  /** Ends the process, as a crash would. */
+  readonly crash: () => void;
+  /** Seconds since the epoch at which the engine began. */
+  readonly createdAtSeconds: number;
+}
