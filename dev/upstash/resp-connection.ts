@@ -63,7 +63,12 @@ export class RespConnection {
       }
     });
     socket.on("error", (error) => {
-      cause = error;
+      // A name with two addresses fails with an error whose own message is empty.
+      const reason = error.message === "" ? error.name : error.message;
+      const { host, port } = this.#address;
+      cause = new Error(`the redis-server at ${host}:${port} cannot be used: ${reason}`, {
+        cause: error,
+      });
     });
     socket.on("close", () => {
       if (this.#socket === socket) this.#socket = undefined;

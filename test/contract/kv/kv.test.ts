@@ -20,12 +20,15 @@ function declareCases(redisUrl: () => string | undefined): void {
     kv.advance(1000);
   });
   afterEach(() => kv.close());
-  for (const { name, run } of cases) {
-    test(name, ({ expect }) => run(kv, expect));
-  }
+  test.for(cases)("$name", async (one, { expect }) => {
+    expect.hasAssertions();
+    await one.run(kv, expect);
+  });
 }
 
-describe("KV on the in-memory engine", () => declareCases(() => undefined));
+describe("KV on the in-memory engine", () => {
+  declareCases(() => undefined);
+});
 
 const binary = findRedisServer();
 const isSkipped = binary === undefined && process.env["MERIDIAN_REQUIRE_SERVICES"] !== "1";
