@@ -38,6 +38,16 @@ const generationRoutes: Readonly<Record<string, GenerationRoute>> = {
   "/v1/embeddings": handleEmbeddings,
 };
 
+/** Path without query, decoded: clients escape the slash of a model's name. */
+function pathOf(url: string): string {
+  const path = url.split("?")[0] ?? "/";
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
+}
+
 function isAuthorized(request: IncomingMessage, apiKey: string | undefined): boolean {
   if (apiKey === undefined) return true;
   const digest = (text: string) => createHash("sha256").update(text).digest();
@@ -184,7 +194,9 @@ export async function startSimulatedEngine(input: StartOptions = {}): Promise<Si
   }
 
   const server = createServer((request, response) => {
-    const path = new URL(request.url ?? "/", "http://localhost").pathname;
+    const path = pathOf(request.url ?? "/");
+    // A reader that is gone is seen by "close"; without a listener its error would end the process.
+    response.on("error", () => {});
     const done = path.startsWith("/control/")
       ? answerControl(request, response, path)
       : answer(openExchange(request, response, path), path);

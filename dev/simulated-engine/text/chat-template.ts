@@ -18,6 +18,11 @@ const roleTokens: Readonly<Record<string, number>> = {
   function: specialTokens.tool,
 };
 
+/** Not `push(...ids)`: its arguments would not fit on the stack for long prompts. */
+function append(ids: number[], more: readonly number[]): void {
+  for (const id of more) ids.push(id);
+}
+
 function imageIds(url: string, detail: string | undefined): number[] {
   const count = detail === "low" ? imageTokens.low : imageTokens.high;
   // The picture changes the answer, its bytes do not become text.
@@ -34,7 +39,7 @@ function contentIds(message: Message, author: Author): number[] {
   let texts: string[] = [];
   for (const part of content) {
     if (part.type === "image_url") {
-      ids.push(...encode(texts.join("\n"), author));
+      append(ids, encode(texts.join("\n"), author));
       texts = [];
       const image = part.image_url;
       ids.push(
@@ -45,20 +50,20 @@ function contentIds(message: Message, author: Author): number[] {
     } else texts.push(part.type === "refusal" ? part.refusal : part.text);
   }
   // A list of texts reads as vLLM's "string" content format: joined by line feeds.
-  ids.push(...encode(texts.join("\n"), author));
+  append(ids, encode(texts.join("\n"), author));
   return ids;
 }
 
 function messageIds(message: Message, isOpen: boolean): number[] {
   const author = message.role === "assistant" ? "assistant" : "prompt";
   const ids = [roleTokens[message.role] ?? specialTokens.user];
-  if (message.name !== undefined) ids.push(...encode(`${message.name}\n`, "prompt"));
+  if (message.name !== undefined) append(ids, encode(`${message.name}\n`, "prompt"));
   if (message.tool_call_id !== undefined)
-    ids.push(...encode(`${message.tool_call_id}\n`, "prompt"));
-  for (const id of contentIds(message, author)) ids.push(id);
+    append(ids, encode(`${message.tool_call_id}\n`, "prompt"));
+  append(ids, contentIds(message, author));
   for (const call of message.tool_calls ?? []) {
     ids.push(specialTokens.call);
-    ids.push(...encode(`${call.function.name} ${call.function.arguments}`, "prompt"));
+    append(ids, encode(`${call.function.name} ${call.function.arguments}`, "prompt"));
   }
   if (!isOpen) ids.push(specialTokens.end);
   return ids;
@@ -69,13 +74,16 @@ export function chatPromptIds(request: ChatRequest): number[] {
   const ids: number[] = [specialTokens.begin];
   const tools = request.tool_choice === "none" ? [] : (request.tools ?? []);
   for (const tool of tools)
-    ids.push(specialTokens.tools, ...encode(JSON.stringify(tool), "prompt"));
+    append(ids, [specialTokens.tools, ...encode(JSON.stringify(tool), "prompt")]);
   if (
     request.response_format !== undefined &&
     request.response_format !== null &&
     request.response_format.type !== "text"
   )
-    ids.push(specialTokens.format, ...encode(JSON.stringify(request.response_format), "prompt"));
+    append(ids, [
+      specialTokens.format,
+      ...encode(JSON.stringify(request.response_format), "prompt"),
+    ]);
   const last = request.messages.length - 1;
   for (const [at, message] of request.messages.entries())
     for (const id of messageIds(message, request.continue_final_message === true && at === last))

@@ -11,7 +11,7 @@ export function mix32(a: number, b: number): number {
 /** Continues a chained hash of 53 bits over numbers; the same numbers in the same order give the same hash. Never 0. */
 export function chainHash(
   parent: number,
-  values: readonly number[],
+  values: ArrayLike<number>,
   from = 0,
   to = values.length,
 ): number {
@@ -27,7 +27,7 @@ export function chainHash(
 
 /** Hash of a string, over its UTF-8 bytes. */
 export function hashText(text: string, parent = 1): number {
-  return chainHash(parent, [...Buffer.from(text, "utf8")]);
+  return chainHash(parent, Buffer.from(text, "utf8"));
 }
 
 /** The 32 bits that belong to one position of a hash. */

@@ -4,6 +4,8 @@ import { bitsAt } from "./hash.ts";
 /** Nesting that is followed; deeper or endless recursion ends in the shortest value there is. */
 const depthMax = 12;
 const arrayItemsMax = 64;
+/** Values in one answer; recursive schemas that branch would grow without it. */
+const valuesMax = 5_000;
 
 type Schema = Readonly<Record<string, unknown>>;
 
@@ -18,6 +20,7 @@ interface Cursor {
   readonly root: unknown;
   readonly hash: number;
   position: number;
+  values: number;
 }
 
 function draw(cursor: Cursor): number {
@@ -53,7 +56,7 @@ function stringValue(schema: Schema, cursor: Cursor): string {
   const min = asNumber(schema["minLength"]) ?? 0;
   const max = asNumber(schema["maxLength"]) ?? Infinity;
   const text = `simulated ${(bits % 10_000).toString()} 東京`;
-  const characters = [...text.padEnd(min, "x")];
+  const characters = Array.from(text.padEnd(min, "x"));
   return characters.slice(0, Math.min(characters.length, Math.max(max, 0))).join("");
 }
 
@@ -132,7 +135,9 @@ function typeOf(schema: Schema, cursor: Cursor): string {
 }
 
 function valueFor(schema: unknown, cursor: Cursor, depth: number): unknown {
-  if (!isRecord(schema) || depth > depthMax) return schema === false ? null : "simulated";
+  cursor.values += 1;
+  if (!isRecord(schema) || depth > depthMax || cursor.values > valuesMax)
+    return schema === false ? null : "simulated";
   const reference = schema["$ref"];
   if (typeof reference === "string")
     return valueFor(resolveReference(cursor.root, reference), cursor, depth + 1);
@@ -183,6 +188,6 @@ function mergeAll(schemas: readonly unknown[], without: readonly string[]): Sche
 
 /** Compact JSON text of a value that is valid for `schema`, the same for the same schema and hash. Patterns are not followed. */
 export function jsonForSchema(schema: unknown, hash: number): string {
-  const cursor = { root: schema, hash, position: 0 };
+  const cursor = { root: schema, hash, position: 0, values: 0 };
   return JSON.stringify(valueFor(schema, cursor, 0)) ?? "null";
 }
