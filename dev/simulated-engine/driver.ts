@@ -7,7 +7,7 @@ import type {
   StepOutcome,
 } from "./model/batch-engine.ts";
 
-export interface SequenceListener {
+interface SequenceListener {
   onAdmitted(admission: AdmittedSequence, modelMs: number): void;
   /** One more token exists. */
   onToken(modelMs: number): void;

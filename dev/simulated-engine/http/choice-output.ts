@@ -4,7 +4,7 @@ import type { Answer, CallPiece } from "../text/answer.ts";
 import { assistantTokenId, bytesOfToken } from "../text/tokenizer.ts";
 import { vocabularyIndices } from "../text/vocabulary.ts";
 
-export interface TokenLogprob {
+interface TokenLogprob {
   readonly token: string;
   readonly logprob: number;
   readonly bytes: readonly number[];
@@ -14,7 +14,7 @@ export interface Logprob extends TokenLogprob {
   readonly top_logprobs: readonly TokenLogprob[];
 }
 
-export interface Finish {
+interface Finish {
   readonly reason: "stop" | "length";
   /** The stop string or token id that ended it. */
   readonly stopReason: string | number | null;

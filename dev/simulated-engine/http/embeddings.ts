@@ -15,7 +15,7 @@ const dimensionsDefault = 384;
 const coordinatesPerToken = 8;
 
 /** Unit vector of a list of tokens: a sum of hashed token directions. */
-export function embed(ids: readonly number[], model: string, dimensions: number): Float32Array {
+function embed(ids: readonly number[], model: string, dimensions: number): Float32Array {
   const vector = new Float32Array(dimensions);
   const root = hashText(model);
   for (const id of ids) {

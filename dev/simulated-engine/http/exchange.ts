@@ -5,7 +5,7 @@ import type { FaultSpec } from "./faults.ts";
 import type { RequestRecord } from "./request-log.ts";
 
 /** Bodies above this are refused with 413. */
-export const bodyBytesMax = 25 * 1024 * 1024;
+const bodyBytesMax = 25 * 1024 * 1024;
 
 export interface Exchange {
   readonly request: IncomingMessage;

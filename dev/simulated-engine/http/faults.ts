@@ -2,7 +2,7 @@
 import * as z from "zod";
 
 /** Every fault there is. */
-export const faultKinds = [
+const faultKinds = [
   "refuse",
   "delay",
   "stall",
@@ -50,7 +50,7 @@ const faultSpec = z.strictObject({
 
 export type FaultSpec = z.infer<typeof faultSpec>;
 
-export interface ActiveFault {
+interface ActiveFault {
   readonly id: number;
   readonly spec: FaultSpec;
   /** Requests it will still hit; null is without limit. */

@@ -15,8 +15,8 @@ const histogramNames = [
   "request_decode_time_seconds",
 ] as const;
 
-export type HistogramName = (typeof histogramNames)[number];
-export type FinishedReason = "stop" | "length" | "abort";
+type HistogramName = (typeof histogramNames)[number];
+type FinishedReason = "stop" | "length" | "abort";
 
 export interface EngineMetrics {
   observe(name: HistogramName, seconds: number): void;

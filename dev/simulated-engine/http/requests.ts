@@ -120,9 +120,8 @@ export const embeddingRequest = z.looseObject({
 });
 
 export type ChatRequest = z.infer<typeof chatRequest>;
-export type CompletionRequest = z.infer<typeof completionRequest>;
-export type EmbeddingRequest = z.infer<typeof embeddingRequest>;
-export type GenerationRequest = Pick<CompletionRequest, Exclude<keyof typeof generation, never>>;
+type CompletionRequest = z.infer<typeof completionRequest>;
+export type GenerationRequest = Pick<CompletionRequest, keyof typeof generation>;
 
 /** Where, what came and what was wanted, of the first problem. */
 export function describeIssue(error: z.ZodError): string {

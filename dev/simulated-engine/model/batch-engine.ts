@@ -9,7 +9,7 @@ import { stepTimeMs } from "./step-time.ts";
 import { createWaitingQueue, isBefore } from "./waiting-queue.ts";
 
 /** Prefill tokens that one step takes at most: vLLM's `max_num_batched_tokens`, routing.md 14. */
-export const prefillTokensPerStepMax = 2_048;
+const prefillTokensPerStepMax = 2_048;
 
 export interface BatchEngineConfig {
   readonly profile: EngineProfile;

@@ -68,7 +68,7 @@ const naturalTokens = { min: 40, max: 200 } as const;
 const requestedTokensMax = 1_000_000;
 
 /** The length that the last user message asks for with `[[tokens:N]]`, if any. */
-export function requestedTokens(promptIds: readonly number[]): number | undefined {
+function requestedTokens(promptIds: readonly number[]): number | undefined {
   const from = promptIds.lastIndexOf(specialTokens.user);
   const to = from < 0 ? -1 : promptIds.indexOf(specialTokens.end, from);
   const text = decode(promptIds.slice(Math.max(from, 0), to < 0 ? undefined : to));

@@ -4,10 +4,10 @@
  */
 
 /** Opening of every text answer, one token each, so that it never passes for a real model's. */
-export const openingTokens = ["Simulated", " text", ":"] as const;
+const openingTokens = ["Simulated", " text", ":"] as const;
 
 /** Ends every text answer that is not cut. */
-export const closingToken = ".";
+const closingToken = ".";
 
 const words =
   `amber anvil apron arrow aspen attic bacon badge basil beach berry birch blaze bloom board brook brush cabin camel
