@@ -299,6 +299,23 @@ const clientCases: readonly KvCase[] = [
     },
   },
   {
+    name: "in a pipeline a command that is not served keeps its place among the others",
+    async run(kv, expect) {
+      const body = JSON.stringify([
+        ["SET", "k", "v"],
+        ["LPUSH", "l", "1"],
+        ["GET", "k"],
+      ]);
+      const response = await kv.fetch("/pipeline", { method: "POST", body });
+      expect(response.status).toBe(200);
+      expect(await response.json()).toEqual([
+        { result: "OK" },
+        { error: "ERR Command is not available: 'LPUSH'" },
+        { result: "v" },
+      ]);
+    },
+  },
+  {
     name: "a transaction answers each command in order",
     async run(kv, expect) {
       const multi = kv.client().multi().set("k", 1).incr("k").get("k").sadd("s", "m");

@@ -89,6 +89,18 @@ export const faultCases: readonly KvCase[] = [
     },
   },
   {
+    name: "after a lost write a key has its old expiry",
+    async run(kv, expect) {
+      const redis = kv.client();
+      await redis.set("k", 1, { ex: 1000 });
+      await kv.fault({ kind: "lose-writes", probability: 1 });
+      await redis.set("k", 2);
+      await kv.clearFaults();
+      expect(await redis.get("k")).toBe(1);
+      expect(await redis.ttl("k")).toBeGreaterThan(0);
+    },
+  },
+  {
     name: "a write lost on the way to one region is in all others",
     async run(kv, expect) {
       await kv.fault({ kind: "lose-writes", probability: 1, region: eu });
