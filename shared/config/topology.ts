@@ -57,10 +57,16 @@ const cellSchema = z.strictObject({
     .regex(/^https?:\/\/[^\s/]+(:\d{1,5})?$/, "an origin: scheme, host and port, no path"),
 });
 
+const priceMicroUsd = z.int().min(0).max(1_000_000_000_000);
+
 const modelSchema = z.strictObject({
   revision: z.string().min(1).max(64),
   contextTokensMax: count,
   capabilities: z.array(z.enum(capabilities)).min(1),
+  /** What a tenant's budget is charged; required where a tenant of a jurisdiction that serves the model has one. */
+  priceMicroUsdPerMillionTokens: z
+    .strictObject({ input: priceMicroUsd, output: priceMicroUsd })
+    .optional(),
 });
 
 const shardUrl = z.string().regex(/^https?:\/\/[^\s]+$/, "an http or https URL");
@@ -181,6 +187,8 @@ export interface ModelDescription {
   readonly revision: string;
   readonly contextTokensMax: number;
   readonly capabilities: readonly Capability[];
+  /** Micro-dollars per million tokens; absent where no tenant has a budget. */
+  readonly priceMicroUsdPerMillionTokens?: { readonly input: number; readonly output: number };
 }
 
 /** Rate, concurrency and money limits of a tenant; an absent one is not enforced. Money in micro-dollars. */
@@ -283,6 +291,31 @@ function shapeProblems(error: z.ZodError, input: unknown): TopologyProblem[] {
   });
 }
 
+/** Models without a price that a tenant with a budget could ask for: its budget would be charged nothing. */
+function unpricedModels(file: TopologyFile): string[] {
+  const regions = new Set(
+    Object.values(file.tenants)
+      .filter(
+        ({ limits }) =>
+          limits?.budgetMicroUsdPerDay !== undefined ||
+          limits?.budgetMicroUsdPerMonth !== undefined,
+      )
+      .flatMap(({ jurisdiction }) =>
+        Object.hasOwn(file.jurisdictions, jurisdiction)
+          ? (file.jurisdictions[jurisdiction]?.regions ?? [])
+          : [],
+      ),
+  );
+  const served = new Set(
+    Object.values(file.shards)
+      .filter(({ cell }) => regions.has(file.cells[cell]?.region ?? ""))
+      .map(({ model }) => model),
+  );
+  return Object.entries(file.models)
+    .filter(([id, model]) => served.has(id) && model.priceMicroUsdPerMillionTokens === undefined)
+    .map(([id]) => id);
+}
+
 /** Cross-references: everything that is named exists once, and belongs to exactly one jurisdiction. */
 function referenceProblems(file: TopologyFile): TopologyProblem[] {
   const problems: TopologyProblem[] = [];
@@ -329,6 +362,13 @@ function referenceProblems(file: TopologyFile): TopologyProblem[] {
       complain(`tenants.${id}.jurisdiction`, tenant.jurisdiction, "a jurisdiction of this file");
     }
   }
+  for (const model of unpricedModels(file)) {
+    problems.push({
+      path: `models.${model}.priceMicroUsdPerMillionTokens`,
+      got: "nothing",
+      wanted: "a price, since a tenant has a budget",
+    });
+  }
   for (const [kind, ids] of [
     ["jurisdictions", Object.keys(file.jurisdictions)],
     ["cells", Object.keys(file.cells)],
@@ -337,6 +377,13 @@ function referenceProblems(file: TopologyFile): TopologyProblem[] {
     if (ids.length === 0) problems.push({ path: kind, got: "nothing", wanted: "at least one" });
   }
   return problems;
+}
+
+function describeModel(id: string, model: z.infer<typeof modelSchema>): ModelDescription {
+  const { priceMicroUsdPerMillionTokens, ...rest } = model;
+  return priceMicroUsdPerMillionTokens === undefined
+    ? { id, ...rest }
+    : { id, ...rest, priceMicroUsdPerMillionTokens };
 }
 
 function build(file: TopologyFile): Topology {
@@ -356,7 +403,7 @@ function build(file: TopologyFile): Topology {
   const models = new Map(
     Object.entries(file.models).map(([id, model]): [string, ModelDescription] => [
       id,
-      { id, ...model },
+      describeModel(id, model),
     ]),
   );
   const shards = Object.entries(file.shards).map(([id, shard]): ShardDescription => ({
