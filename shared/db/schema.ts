@@ -1,0 +1,66 @@
+import { bigint, index, pgTable, primaryKey, text } from "drizzle-orm/pg-core";
+
+/**
+ * One row per conversation that this region's database knows: the head that every append is checked against.
+ * `nextSeq` is the seq of the item to come, `fence` the highest incarnation that has written. An erased conversation
+ * keeps its row, without content, so that late appends are refused.
+ */
+export const conversations = pgTable(
+  "conversations",
+  {
+    tenant: text().notNull(),
+    conversationId: text().notNull(),
+    jurisdiction: text().notNull(),
+    nextSeq: bigint({ mode: "number" }).notNull(),
+    fence: bigint({ mode: "number" }).notNull(),
+    erasedAtMs: bigint({ mode: "number" }),
+  },
+  (table) => [
+    primaryKey({ name: "conversations_pkey", columns: [table.tenant, table.conversationId] }),
+  ],
+);
+
+/**
+ * The history, one row per item, gapless by `seq` from 1. `payload` is the item's JSON exactly as the object sent it:
+ * `text`, since `jsonb` would reorder keys and change numbers. A deleted item keeps its row with an empty payload.
+ */
+export const items = pgTable(
+  "items",
+  {
+    tenant: text().notNull(),
+    conversationId: text().notNull(),
+    seq: bigint({ mode: "number" }).notNull(),
+    itemId: text().notNull(),
+    type: text().notNull(),
+    turnId: text(),
+    payload: text().notNull(),
+    createdAtMs: bigint({ mode: "number" }).notNull(),
+    deletedAtMs: bigint({ mode: "number" }),
+  },
+  (table) => [
+    primaryKey({ name: "items_pkey", columns: [table.tenant, table.conversationId, table.seq] }),
+  ],
+);
+
+/** Usage of finished turns, once per turn. Content-free: it outlives the erasure of its conversation. */
+export const usage = pgTable(
+  "usage",
+  {
+    tenant: text().notNull(),
+    turnId: text().notNull(),
+    jurisdiction: text().notNull(),
+    requestId: text().notNull(),
+    model: text().notNull(),
+    shard: text(),
+    status: text().notNull(),
+    promptTokens: bigint({ mode: "number" }).notNull(),
+    completionTokens: bigint({ mode: "number" }).notNull(),
+    cachedTokens: bigint({ mode: "number" }).notNull(),
+    reasoningTokens: bigint({ mode: "number" }).notNull(),
+    createdAtMs: bigint({ mode: "number" }).notNull(),
+  },
+  (table) => [
+    primaryKey({ name: "usage_pkey", columns: [table.tenant, table.turnId] }),
+    index("usage_tenant_created_at_ms_idx").on(table.tenant, table.createdAtMs),
+  ],
+);
