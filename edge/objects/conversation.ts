@@ -1,0 +1,376 @@
+import { DurableObject } from "cloudflare:workers";
+import { createConversationPorts } from "../deps.ts";
+import { beginTurn } from "#shared/conversation/begin-turn.ts";
+import {
+  addItems,
+  createConversation,
+  deleteItem,
+  describeConversation,
+  eraseConversation,
+  listItems,
+  readItem,
+  updateMetadata,
+} from "#shared/conversation/items.ts";
+import {
+  confirmDelivery,
+  deliveryRetryMs,
+  hasDelivery,
+  nextDelivery,
+} from "#shared/conversation/outbox.ts";
+import type { Delivery } from "#shared/conversation/outbox.ts";
+import type {
+  BeginTurnInput,
+  BeginTurnResult,
+  CheckpointInput,
+  CompleteTurnInput,
+  ConversationResult,
+  ConversationRpc,
+  ConversationScope,
+  FailoverInput,
+  FailoverResult,
+  FenceReply,
+  ListItemsInput,
+} from "#shared/conversation/rpc.ts";
+import { checkpoint, completeTurn, failover } from "#shared/conversation/run-turn.ts";
+import type { StepContext } from "#shared/conversation/step.ts";
+import {
+  deleteTurn,
+  readContext,
+  readJournal,
+  readTurn,
+  readTurnInput,
+} from "#shared/conversation/turns.ts";
+import { afterPull, duePull, watchdogDueMs } from "#shared/conversation/watchdog.ts";
+import type { Pull } from "#shared/conversation/watchdog.ts";
+import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
+import type { ItemRecord } from "#shared/protocol/internal/turn-outcome.ts";
+import { asTurnId } from "#shared/residency/identifiers.ts";
+import type { ConversationPorts } from "./ports.ts";
+import { SqliteConversationStore } from "./sqlite-conversation-store.ts";
+
+/** Items wait this long for others before they go to the database, ms: one delivery for a short turn instead of two. */
+const deliveryDelayMs = 1_000;
+/** Deliveries per alarm; the next alarm goes on. */
+const deliveriesPerAlarmMax = 50;
+/** How long an erasure waits for the database before it answers, ms; the outbox goes on afterwards. */
+const erasureWaitMs = 2_000;
+
+interface Failure {
+  readonly kind: "refused";
+  readonly error: ErrorOutcome;
+}
+
+const misplaced: Failure = {
+  kind: "refused",
+  error: { code: "internal_error", message: "The conversation's object is not where it must be." },
+};
+
+/**
+ * One conversation in its jurisdiction: the write-ahead log of its items, the lease of its one running turn, the journal
+ * of its streams. A thin shell: each method runs one step of shared/conversation in one transaction, then sets the alarm.
+ */
+export class Conversation extends DurableObject<Env> implements ConversationRpc {
+  readonly #ports: ConversationPorts;
+  readonly #store: SqliteConversationStore;
+  #alarmAtMs: number | null | undefined;
+  #deliveryTries = 0;
+  #deliveryNotBeforeMs = 0;
+  #isDelivering = false;
+  /** Set when a sink has seen a higher incarnation: this instance is a zombie and does nothing outside any more. */
+  #isFenced = false;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#ports = createConversationPorts(env);
+    this.#store = new SqliteConversationStore(ctx.storage.sql);
+    void ctx.blockConcurrencyWhile(async () => {
+      const head = this.#store.readHead();
+      if (head !== null) this.#store.writeHead({ ...head, incarnation: head.incarnation + 1 });
+    });
+  }
+
+  #context(): StepContext {
+    return { store: this.#store, nowMs: this.#ports.now(), policy: this.#ports.policy };
+  }
+
+  #step<Result>(run: (context: StepContext) => Result): Result {
+    try {
+      return this.ctx.storage.transactionSync(() => run(this.#context()));
+    } catch (error) {
+      this.#store.forget();
+      throw error;
+    }
+  }
+
+  /** In `enforce` an object outside its jurisdiction refuses every call. */
+  #isInPlace(scope: ConversationScope): boolean {
+    const pin = this.#ports.expectedPin(scope.jurisdiction);
+    if (pin === null) return false;
+    return this.#ports.mode === "emulate" || pin === "unpinned" || this.ctx.id.jurisdiction === pin;
+  }
+
+  /** A step of a call; a bug becomes `internal_error`, because a thrown class would not survive RPC. */
+  async #call<Result>(
+    scope: ConversationScope,
+    onFailure: (failure: Failure) => Result,
+    run: (context: StepContext) => Result,
+  ): Promise<Result> {
+    if (!this.#isInPlace(scope)) {
+      this.#ports.log("objectMisplaced", { requestId: scope.requestId });
+      return onFailure(misplaced);
+    }
+    try {
+      const result = this.#step(run);
+      await this.#setAlarm();
+      return result;
+    } catch (error) {
+      this.#ports.log("objectFailed", {
+        requestId: scope.requestId,
+        reason: error instanceof Error ? error.name : "unknown",
+      });
+      return onFailure({
+        kind: "refused",
+        error: {
+          code: "internal_error",
+          message: "The conversation could not be read or written.",
+        },
+      });
+    }
+  }
+
+  #result<Value>(
+    scope: ConversationScope,
+    run: (context: StepContext) => ConversationResult<Value>,
+  ): Promise<ConversationResult<Value>> {
+    return this.#call<ConversationResult<Value>>(scope, (failure) => failure, run);
+  }
+
+  // ── conversations and items ──────────────────────────────────────────────
+
+  async create(
+    input: Parameters<ConversationRpc["create"]>[0],
+  ): ReturnType<ConversationRpc["create"]> {
+    return this.#result(input.scope, (context) => createConversation(context, input));
+  }
+
+  async describe(scope: ConversationScope): ReturnType<ConversationRpc["describe"]> {
+    return this.#result(scope, (context) => describeConversation(context, scope));
+  }
+
+  async updateMetadata(
+    input: Parameters<ConversationRpc["updateMetadata"]>[0],
+  ): ReturnType<ConversationRpc["updateMetadata"]> {
+    return this.#result(input.scope, (context) => updateMetadata(context, input));
+  }
+
+  async erase(scope: ConversationScope): ReturnType<ConversationRpc["erase"]> {
+    const result = await this.#result(scope, (context) => eraseConversation(context, scope));
+    if (result.kind !== "ok") return result;
+    this.#deliveryNotBeforeMs = 0;
+    await this.#deliver(this.#ports.now() + erasureWaitMs);
+    await this.#setAlarm();
+    return {
+      kind: "ok",
+      value: { isDatabaseErased: this.#store.readHead()?.erasure === "erased" },
+    };
+  }
+
+  async listItems(input: ListItemsInput): ReturnType<ConversationRpc["listItems"]> {
+    return this.#result(input.scope, (context) => listItems(context, input));
+  }
+
+  async readItem(
+    input: Parameters<ConversationRpc["readItem"]>[0],
+  ): ReturnType<ConversationRpc["readItem"]> {
+    return this.#result(input.scope, (context) => readItem(context, input));
+  }
+
+  async appendItems(
+    input: Parameters<ConversationRpc["appendItems"]>[0],
+  ): ReturnType<ConversationRpc["appendItems"]> {
+    return this.#result(input.scope, (context) => addItems(context, input));
+  }
+
+  async deleteItem(
+    input: Parameters<ConversationRpc["deleteItem"]>[0],
+  ): ReturnType<ConversationRpc["deleteItem"]> {
+    return this.#result(input.scope, (context) => deleteItem(context, input));
+  }
+
+  // ── turns ────────────────────────────────────────────────────────────────
+
+  async beginTurn(input: BeginTurnInput): Promise<BeginTurnResult> {
+    return this.#call<BeginTurnResult>(
+      input.scope,
+      (failure) => failure,
+      (context) => beginTurn(context, input),
+    );
+  }
+
+  async checkpoint(input: CheckpointInput): Promise<FenceReply> {
+    return this.#call<FenceReply>(
+      input.scope,
+      () => ({ kind: "unknownTurn" }),
+      (context) => checkpoint(context, input),
+    );
+  }
+
+  async completeTurn(input: CompleteTurnInput): Promise<FenceReply> {
+    return this.#call<FenceReply>(
+      input.scope,
+      () => ({ kind: "unknownTurn" }),
+      (context) => completeTurn(context, input),
+    );
+  }
+
+  async failover(input: FailoverInput): Promise<FailoverResult> {
+    return this.#call<FailoverResult>(
+      input.scope,
+      ({ error }) => ({ kind: "stop", error }),
+      (context) => failover(context, input),
+    );
+  }
+
+  async readTurn(
+    input: Parameters<ConversationRpc["readTurn"]>[0],
+  ): ReturnType<ConversationRpc["readTurn"]> {
+    return this.#result(input.scope, (context) => readTurn(context, input));
+  }
+
+  async readTurnInput(
+    input: Parameters<ConversationRpc["readTurnInput"]>[0],
+  ): Promise<ConversationResult<readonly ItemRecord[]>> {
+    return this.#result(input.scope, (context) => readTurnInput(context, input));
+  }
+
+  async readContext(
+    input: Parameters<ConversationRpc["readContext"]>[0],
+  ): Promise<ConversationResult<readonly ItemRecord[]>> {
+    return this.#result(input.scope, (context) => readContext(context, input));
+  }
+
+  async readJournal(
+    input: Parameters<ConversationRpc["readJournal"]>[0],
+  ): ReturnType<ConversationRpc["readJournal"]> {
+    return this.#result(input.scope, (context) => readJournal(context, input));
+  }
+
+  async deleteTurn(
+    input: Parameters<ConversationRpc["deleteTurn"]>[0],
+  ): ReturnType<ConversationRpc["deleteTurn"]> {
+    return this.#result(input.scope, (context) => deleteTurn(context, input));
+  }
+
+  // ── alarm: outbox, watchdog, purge ───────────────────────────────────────
+
+  /** At least once, perhaps late or twice: every part looks at what is due now and is idempotent. It never throws. */
+  override async alarm(): Promise<void> {
+    this.#alarmAtMs = null;
+    try {
+      await this.#deliver(this.#ports.now() + 20_000);
+      await this.#watch();
+      this.#step(({ store, nowMs, policy }) => store.purge(nowMs, policy.journalKeptMs));
+    } catch (error) {
+      this.#ports.log("alarmFailed", { reason: error instanceof Error ? error.name : "unknown" });
+      this.#deliveryNotBeforeMs = this.#ports.now() + this.#ports.policy.deliveryRetryBaseMs;
+    }
+    await this.#setAlarm();
+  }
+
+  async #send(delivery: Delivery): Promise<Parameters<typeof confirmDelivery>[2]> {
+    if (delivery.kind === "history")
+      return this.#ports.deliverHistory(delivery.cell, delivery.command);
+    const reply = await this.#ports.abortTurn(delivery.cell, delivery.turnId, delivery.attempt);
+    return reply === "aborted" ? { kind: "aborted" } : { kind: "unavailable" };
+  }
+
+  /** Delivers the outbox in order until it is empty, a delivery fails, or `untilMs` has passed. One runs at a time. */
+  async #deliver(untilMs: number): Promise<void> {
+    if (this.#isDelivering || this.#isFenced) return;
+    this.#isDelivering = true;
+    try {
+      for (let count = 0; count < deliveriesPerAlarmMax; count += 1) {
+        const nowMs = this.#ports.now();
+        if (nowMs < this.#deliveryNotBeforeMs || nowMs >= untilMs) return;
+        const delivery = nextDelivery(this.#context());
+        if (delivery === null) return;
+        const reply = await this.#send(delivery);
+        const result = this.#step((context) => confirmDelivery(context, delivery, reply));
+        if (result === "fenced") {
+          this.#isFenced = true;
+          this.#ports.log("objectFenced", {});
+          return;
+        }
+        if (result === "retry") {
+          this.#deliveryNotBeforeMs =
+            this.#ports.now() + deliveryRetryMs(this.#context(), this.#deliveryTries);
+          this.#deliveryTries += 1;
+          return;
+        }
+        this.#deliveryTries = 0;
+      }
+    } finally {
+      this.#isDelivering = false;
+    }
+  }
+
+  /** Looks after a running turn that nobody has reported for a while. */
+  async #watch(): Promise<void> {
+    const pull = duePull(this.#context());
+    if (pull === null || this.#isFenced) return;
+    const reply = await this.#ports.pullTurn(pull.cell, pull.turnId, pull.attempt, pull.afterSeq);
+    if (reply.kind !== "frames") {
+      this.#step((context) => afterPull(context, pull, reply.kind));
+      return;
+    }
+    const scope = this.#scopeOf(pull);
+    if (scope === null) return;
+    const { turnId, attempt } = pull;
+    const { segment, outcome } = reply;
+    this.#step((context) => {
+      if (outcome !== null) {
+        completeTurn(context, { scope, turnId: outcome.turnId, attempt, segment, outcome });
+        return;
+      }
+      if (segment !== null)
+        checkpoint(context, { scope, turnId: asTurnId(turnId), attempt, segment });
+      afterPull(context, pull, "running");
+    });
+  }
+
+  /** The object's own scope, for steps that no caller began. */
+  #scopeOf(pull: Pull): ConversationScope | null {
+    const head = this.#store.readHead();
+    if (head === null) return null;
+    const { tenant, jurisdiction, conversationId } = head;
+    return {
+      tenant,
+      jurisdiction,
+      conversationId,
+      conversationRandom: "",
+      requestId: pull.turnId,
+      traceparent: "",
+    };
+  }
+
+  /** Sets the alarm at the earliest due time; writes only when that changes. */
+  async #setAlarm(): Promise<void> {
+    const context = this.#context();
+    const due: number[] = [];
+    if (!this.#isFenced && hasDelivery(context)) {
+      due.push(Math.max(context.nowMs + deliveryDelayMs, this.#deliveryNotBeforeMs));
+    }
+    const watchMs = watchdogDueMs(context);
+    if (watchMs !== null && !this.#isFenced) due.push(watchMs);
+    if (this.#alarmAtMs === undefined) this.#alarmAtMs = await this.ctx.storage.getAlarm();
+    if (due.length === 0) {
+      const purgeMs = this.#store.nextPurgeMs(context.policy.journalKeptMs);
+      if (purgeMs === null) return;
+      due.push(purgeMs);
+    }
+    const wantedMs = Math.min(...due);
+    if (this.#alarmAtMs !== null && this.#alarmAtMs <= wantedMs) return;
+    this.#alarmAtMs = wantedMs;
+    await this.ctx.storage.setAlarm(wantedMs);
+  }
+}

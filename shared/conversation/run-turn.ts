@@ -1,0 +1,184 @@
+import type { TurnOutcome } from "../protocol/internal/turn-outcome.ts";
+import { parseIdentifier } from "../residency/identifiers.ts";
+import { leaseOf, pickCell } from "./begin-turn.ts";
+import { framesAfter } from "./frames.ts";
+import type {
+  CheckpointInput,
+  CompleteTurnInput,
+  ConversationScope,
+  FailoverInput,
+  FailoverResult,
+  FenceReply,
+  JournalSegment,
+} from "./rpc.ts";
+import { appendItems, buryItem, openHead } from "./step.ts";
+import type { StepContext } from "./step.ts";
+import type { ConversationHead, StoredTurn } from "./store.ts";
+
+interface RunningTurn {
+  readonly head: ConversationHead;
+  readonly turn: StoredTurn;
+}
+
+/**
+ * The running turn when `attempt` still holds it. Calls to the object are fenced by attempt alone, so that a running turn
+ * outlives a new incarnation. A turn that has ended answers `ok`: the caller's work is done, whoever did it.
+ */
+function holdTurn(
+  context: StepContext,
+  scope: ConversationScope,
+  turnId: string,
+  attempt: number,
+): RunningTurn | FenceReply {
+  const head = openHead(context, scope);
+  if (head === null) return { kind: "unknownTurn" };
+  const turnRandom = parseIdentifier(turnId)?.turnRandom ?? "";
+  const turn = turnRandom === "" ? null : context.store.readTurn(turnRandom);
+  if (turn === null || turn.turnId !== turnId) return { kind: "unknownTurn" };
+  if (turn.attempt !== attempt) return { kind: "superseded" };
+  if (turn.state !== "running") return { kind: "ok" };
+  return { head, turn };
+}
+
+function isHeld(value: RunningTurn | FenceReply): value is RunningTurn {
+  return "turn" in value;
+}
+
+/** Writes what is new of `segment` to the journal, at most one row; frames that are there already are left out. */
+function journal(
+  context: StepContext,
+  turn: StoredTurn,
+  segment: JournalSegment | null,
+): StoredTurn {
+  if (segment === null || segment.toSeq <= turn.journalToSeq) return turn;
+  const text =
+    segment.fromSeq > turn.journalToSeq
+      ? segment.text
+      : framesAfter(segment.text, turn.journalToSeq);
+  context.store.appendJournal(turn.turnRandom, turn.journalToSeq + 1, segment.toSeq, text);
+  return { ...turn, journalToSeq: segment.toSeq };
+}
+
+/** Whether `segment` would leave a hole in the journal; such a segment is not written. */
+function leavesGap(turn: StoredTurn, segment: JournalSegment | null): boolean {
+  return segment !== null && segment.fromSeq > turn.journalToSeq + 1;
+}
+
+/** Journals frames of the running turn. A segment that would leave a gap is ignored: the watchdog pulls what is missing. */
+export function checkpoint(context: StepContext, input: CheckpointInput): FenceReply {
+  const held = holdTurn(context, input.scope, input.turnId, input.attempt);
+  if (!isHeld(held)) return held;
+  const turn = leavesGap(held.turn, input.segment)
+    ? held.turn
+    : journal(context, held.turn, input.segment);
+  context.store.writeTurn({ ...turn, heardAtMs: context.nowMs, pullFailures: 0 });
+  return { kind: "ok" };
+}
+
+/**
+ * Ends the running turn: the assistant's items, usage, home shard and journal, in one transaction. A failed turn leaves
+ * nothing in the history: its input is withdrawn, so that a client that sends again does not find it twice.
+ */
+export function completeTurn(context: StepContext, input: CompleteTurnInput): FenceReply {
+  const held = holdTurn(context, input.scope, input.turnId, input.attempt);
+  if (!isHeld(held)) return held;
+  const turn = leavesGap(held.turn, input.segment)
+    ? held.turn
+    : journal(context, held.turn, input.segment);
+  endTurn(context, held.head, turn, input.outcome);
+  return { kind: "ok" };
+}
+
+/** The end of a turn, from a cell's outcome or from the watchdog's verdict. */
+export function endTurn(
+  context: StepContext,
+  head: ConversationHead,
+  turn: StoredTurn,
+  outcome: TurnOutcome,
+): void {
+  const { store, nowMs } = context;
+  const hasAnswer = outcome.status === "completed" || outcome.status === "incomplete";
+  let next = head;
+  if (hasAnswer) {
+    next = appendItems(context, head, outcome.items, turn.turnRandom);
+    next = { ...next, homeCell: outcome.cell, homeShard: outcome.shard };
+  } else {
+    for (const item of store.readItems(
+      turn.inputFromSeq,
+      turn.inputToSeq,
+      context.policy.itemsMax,
+    )) {
+      buryItem(context, item);
+    }
+  }
+  const { usage } = outcome;
+  store.addOutbox({
+    kind: "usage",
+    usage: {
+      turnId: turn.turnId,
+      requestId: turn.requestId,
+      model: turn.template.engine.model,
+      shard: outcome.shard,
+      status: outcome.status,
+      ...usage,
+      createdAtMs: nowMs,
+    },
+  });
+  store.writeTurn({
+    ...turn,
+    state: outcome.status,
+    lastSeq: next.nextSeq - 1,
+    endedAtMs: nowMs,
+    heardAtMs: nowMs,
+    body: outcome.body,
+    error: outcome.error,
+    shard: outcome.shard,
+  });
+  store.writeHead({
+    ...next,
+    runningTurnRandom: null,
+    // A failed turn is not one that another can follow.
+    lastTurnRandom:
+      hasAnswer || head.lastTurnRandom === null ? turn.turnRandom : head.lastTurnRandom,
+  });
+}
+
+/** Raises the attempt and leases another cell of the jurisdiction; frames that the object lacked are journaled first. */
+export function failover(context: StepContext, input: FailoverInput): FailoverResult {
+  const held = holdTurn(context, input.scope, input.turnId, input.attempt);
+  if (!isHeld(held)) {
+    return held.kind === "superseded"
+      ? { kind: "superseded" }
+      : { kind: "stop", error: { code: "not_found", message: "The turn is not running." } };
+  }
+  const journaled = leavesGap(held.turn, input.segment)
+    ? held.turn
+    : journal(context, held.turn, input.segment);
+  const cell = pickCell(held.head, input.cells, held.turn.cell);
+  if (cell === null) {
+    context.store.writeTurn({ ...journaled, heardAtMs: context.nowMs });
+    return {
+      kind: "stop",
+      error: {
+        code: "no_capacity_in_jurisdiction",
+        message: "No other cell of this jurisdiction can take the prompt now.",
+        retryAfterMs: context.policy.lockedRetryAfterMs,
+      },
+    };
+  }
+  const { cell: failedCell, turnId, attempt } = held.turn;
+  context.store.addOutbox({ kind: "abort", cell: failedCell, turnId, attempt });
+  const turn = {
+    ...journaled,
+    attempt: attempt + 1,
+    cell,
+    heardAtMs: context.nowMs,
+    pullFailures: 0,
+  };
+  context.store.writeTurn(turn);
+  return {
+    kind: "lease",
+    lease: leaseOf(context, held.head, turn),
+    deliveredSeq: turn.journalToSeq,
+  };
+}

@@ -1,0 +1,127 @@
+import type { ErrorOutcome } from "../errors/gateway-error.ts";
+import type { HistoryUsage } from "../protocol/internal/history.ts";
+import type { ItemRecord } from "../protocol/internal/turn-outcome.ts";
+import type { CellId, ShardId } from "../residency/brands.ts";
+import type { ConversationScope, TurnTemplate } from "./rpc.ts";
+
+/** Version of every stored record; old code must tolerate new rows, because deploys overlap. */
+export const storedVersion = 1;
+
+/** The one row that heads a conversation. */
+export interface ConversationHead {
+  readonly v: 1;
+  readonly tenant: ConversationScope["tenant"];
+  readonly jurisdiction: ConversationScope["jurisdiction"];
+  readonly conversationId: ConversationScope["conversationId"];
+  readonly createdAtMs: number;
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Raised each time the object is constructed; the fence of every effect outside. */
+  readonly incarnation: number;
+  /** Seq of the next item; items are gapless from 1. */
+  readonly nextSeq: number;
+  /** Items up to this seq are durable in the region's database: the outbox is all that comes after. */
+  readonly deliveredSeq: number;
+  /** The cell that the next turn goes to; null before the first turn. */
+  readonly homeCell: CellId | null;
+  readonly homeShard: ShardId | null;
+  /** The cell whose region's database holds the history; fixed when the conversation is created. */
+  readonly historyCell: CellId;
+  readonly runningTurnRandom: string | null;
+  readonly lastTurnRandom: string | null;
+  /** `erasing`: the content is gone here, the database has yet to confirm. */
+  readonly erasure: "none" | "erasing" | "erased";
+}
+
+/** An item of the history. A tombstone keeps its seq and holds no content. */
+export interface StoredItem extends ItemRecord {
+  readonly seq: number;
+  readonly turnRandom: string | null;
+  readonly createdAtMs: number;
+  readonly isTombstone: boolean;
+}
+
+/** A turn. */
+export interface StoredTurn {
+  readonly v: 1;
+  readonly turnRandom: string;
+  readonly turnId: string;
+  readonly state: "running" | "completed" | "incomplete" | "failed" | "cancelled";
+  readonly attempt: number;
+  readonly cell: CellId;
+  readonly template: TurnTemplate;
+  readonly requestId: string;
+  readonly traceparent: string;
+  /** Seq range of the turn's own input items; `inputToSeq < inputFromSeq` when it had none. */
+  readonly inputFromSeq: number;
+  readonly inputToSeq: number;
+  /** Seq of the last item once the turn has ended. */
+  readonly lastSeq: number;
+  readonly isStored: boolean;
+  readonly deadlineMs: number;
+  readonly createdAtMs: number;
+  /** When the object last heard of the running turn: begin, checkpoint, pull. */
+  readonly heardAtMs: number;
+  readonly endedAtMs: number | null;
+  readonly journalToSeq: number;
+  readonly pullFailures: number;
+  readonly body: string | null;
+  readonly error: ErrorOutcome | null;
+  readonly shard: ShardId | null;
+}
+
+/** An effect that must happen outside the object, kept until it is confirmed. */
+export type OutboxEntry =
+  | { readonly kind: "usage"; readonly usage: HistoryUsage }
+  | { readonly kind: "deleteItem"; readonly seq: number }
+  | { readonly kind: "erase" }
+  /** Tells a cell to stop a turn and to forget its frames. */
+  | {
+      readonly kind: "abort";
+      readonly cell: CellId;
+      readonly turnId: string;
+      readonly attempt: number;
+    };
+
+export interface OutboxRow {
+  readonly id: number;
+  readonly entry: OutboxEntry;
+}
+
+/**
+ * What the machine stores, behind a port: SQLite in the object, maps in simulation. All calls are synchronous; the shell
+ * runs each step inside one transaction, so that a step is durable whole or not at all.
+ */
+export interface ConversationStore {
+  readHead(): ConversationHead | null;
+  writeHead(head: ConversationHead): void;
+  appendItem(item: StoredItem): void;
+  replaceItem(item: StoredItem): void;
+  readItem(seq: number): StoredItem | null;
+  findItem(itemId: string): StoredItem | null;
+  /** Items with fromSeq ≤ seq ≤ toSeq, ascending, tombstones included, at most `limit`. */
+  readItems(fromSeq: number, toSeq: number, limit: number): readonly StoredItem[];
+  /** As readItems, from the highest seq down. */
+  readItemsDescending(fromSeq: number, toSeq: number, limit: number): readonly StoredItem[];
+  writeTurn(turn: StoredTurn): void;
+  readTurn(turnRandom: string): StoredTurn | null;
+  /** Turns that ended at or after `sinceMs`, at most `limit`, latest first. */
+  readTurnsEndedSince(sinceMs: number, limit: number): readonly StoredTurn[];
+  appendJournal(turnRandom: string, fromSeq: number, toSeq: number, text: string): void;
+  /** The journal's texts in order, of rows that end after `afterSeq`. */
+  readJournal(
+    turnRandom: string,
+    afterSeq: number,
+  ): readonly { readonly fromSeq: number; readonly text: string }[];
+  deleteJournal(turnRandom: string): void;
+  readIdempotency(key: string): { readonly bodySha256: string; readonly turnRandom: string } | null;
+  writeIdempotency(key: string, bodySha256: string, turnRandom: string, expiresAtMs: number): void;
+  /** Forgets expired keys, and the journals of turns that ended `journalKeptMs` ago or earlier. */
+  purge(nowMs: number, journalKeptMs: number): void;
+  /** When `purge` next has something to forget, ms since the epoch; null when never. */
+  nextPurgeMs(journalKeptMs: number): number | null;
+  addOutbox(entry: OutboxEntry): void;
+  readOutbox(limit: number): readonly OutboxRow[];
+  deleteOutbox(id: number): void;
+  /** Deletes all items, turns, journals, idempotency keys and outbox rows. The head stays. */
+  clear(): void;
+}
