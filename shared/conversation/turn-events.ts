@@ -1,0 +1,91 @@
+import type { ErrorOutcome } from "../errors/gateway-error.ts";
+import type { DeltaEvent, EngineEvent } from "../protocol/engine-event.ts";
+import type { RejectedCandidate } from "../protocol/internal/turn-outcome.ts";
+import type { JsonObject } from "../protocol/json.ts";
+import type { Usage } from "../protocol/usage.ts";
+import type { ShardId } from "../residency/brands.ts";
+import type { NoShardReason, ShardFailure } from "./turn-failure.ts";
+
+/** What happens to a turn. Those with `try` come from that dispatch and are ignored once another has begun. */
+export type TurnEvent =
+  | { readonly kind: "start" }
+  | {
+      readonly kind: "shardChosen";
+      readonly shard: ShardId;
+      readonly rejected: readonly RejectedCandidate[];
+      readonly queueWaitMs: number;
+    }
+  | {
+      readonly kind: "noShard";
+      readonly reason: NoShardReason;
+      readonly rejected: readonly RejectedCandidate[];
+      readonly retryAfterMs?: number;
+    }
+  | { readonly kind: "engine"; readonly try: number; readonly event: EngineEvent }
+  /** The whole answer of an API without streaming (embeddings). */
+  | {
+      readonly kind: "document";
+      readonly try: number;
+      readonly body: JsonObject;
+      readonly usage: Usage;
+    }
+  | { readonly kind: "shardFailed"; readonly try: number; readonly failure: ShardFailure }
+  /** `isPaused`: nothing is read from the shard because the client does not read; the shard is not to blame. */
+  | { readonly kind: "tick"; readonly isPaused: boolean }
+  /** The turn is given up from outside: with an error when it is our doing, with null when the client went. */
+  | { readonly kind: "abort"; readonly error: ErrorOutcome | null };
+
+/** How a dispatch ended, for the shard's slot and its breaker. */
+export type TryResult =
+  | { readonly kind: "succeeded" }
+  | { readonly kind: "aborted" }
+  | {
+      readonly kind: "failed";
+      readonly failure: ShardFailure;
+    };
+
+/** What the shell does. `finish` and `fail` are the last effects of a turn, and one of them always comes. */
+export type TurnEffect =
+  | { readonly kind: "chooseShard"; readonly excluded: readonly ShardId[] }
+  /** Nobody waits for the choice any more. */
+  | { readonly kind: "stopChoosing" }
+  | {
+      readonly kind: "dispatch";
+      readonly try: number;
+      readonly shard: ShardId;
+      readonly body: JsonObject;
+    }
+  /** Ends the shard's request at once; without effect when it has ended by itself. */
+  | { readonly kind: "abortShard"; readonly try: number }
+  | {
+      readonly kind: "releaseShard";
+      readonly try: number;
+      readonly shard: ShardId;
+      readonly result: TryResult;
+    }
+  /** Forgets what was rendered; only while the client has seen nothing of it. */
+  | { readonly kind: "restartAnswer" }
+  | { readonly kind: "deliver"; readonly delta: DeltaEvent }
+  | { readonly kind: "finish"; readonly usage: Usage; readonly document: JsonObject | null }
+  | {
+      readonly kind: "fail";
+      readonly status: "failed" | "cancelled";
+      readonly error: ErrorOutcome;
+    };
+
+/** Why a step did what it did: metric label, log field and assertion. */
+export type TurnStepReason =
+  | "started"
+  | "dispatched"
+  | "refused"
+  | "firstToken"
+  | "delivered"
+  | "noted"
+  | "retried"
+  | "completed"
+  | "clientFault"
+  | "triesExhausted"
+  | "interrupted"
+  | "deadlineExceeded"
+  | "aborted"
+  | "ignored";

@@ -1,0 +1,30 @@
+/** Maxima and times of one turn on a cell. Tests and the simulation pass their own. */
+export interface TurnPolicy {
+  /** Shards that one turn may be dispatched to before its first token, each at most once. */
+  readonly triesMax: number;
+  /** How long a shard may take from dispatch to its first token, ms. */
+  readonly firstTokenTimeoutMs: number;
+  /** A begun answer has stalled after `max(stallMinMs, stallFactor * mean time between its tokens)` without a token, ms. */
+  readonly stallMinMs: number;
+  readonly stallFactor: number;
+  /** How much text one turn may generate over all choices, in UTF-16 units; beyond it the shard is taken as broken. */
+  readonly answerCharactersMax: number;
+  /** Retry-After when no shard of the model can be used, ms. */
+  readonly noCapacityRetryAfterMs: number;
+  /** Retry-After when every shard is full and names no wait of its own, ms. */
+  readonly saturatedRetryAfterMs: number;
+}
+
+/**
+ * Defaults: three tries and the 45 s ceiling of the first-token timeout from the routing page, 8; the stall rule
+ * `max(5 s, 20 x inter-token time)` from 7. 16 Mi characters are over ten times the longest context's text.
+ */
+export const defaultTurnPolicy: TurnPolicy = {
+  triesMax: 3,
+  firstTokenTimeoutMs: 45_000,
+  stallMinMs: 5_000,
+  stallFactor: 20,
+  answerCharactersMax: 16 * 1024 * 1024,
+  noCapacityRetryAfterMs: 5_000,
+  saturatedRetryAfterMs: 1_000,
+};
