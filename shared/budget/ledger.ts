@@ -43,25 +43,9 @@ export const emptyLedger: LedgerState = {
   monthMicroUsd: 0,
 };
 
-/** UTC calendar day of a time, from the days since the epoch (Howard Hinnant, chrono-Compatible Low-Level Date Algorithms, `civil_from_days`). */
+/** UTC calendar day of a time, `2026-11-21`. */
 export function utcDay(nowMs: number): string {
-  const z = Math.floor(nowMs / 86_400_000) + 719_468;
-  const era = Math.floor(z / 146_097);
-  const dayOfEra = z - era * 146_097;
-  const yearOfEra = Math.floor(
-    (dayOfEra -
-      Math.floor(dayOfEra / 1460) +
-      Math.floor(dayOfEra / 36_524) -
-      Math.floor(dayOfEra / 146_096)) /
-      365,
-  );
-  const dayOfYear =
-    dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100));
-  const monthIndex = Math.floor((5 * dayOfYear + 2) / 153);
-  const day = dayOfYear - Math.floor((153 * monthIndex + 2) / 5) + 1;
-  const month = monthIndex < 10 ? monthIndex + 3 : monthIndex - 9;
-  const year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0);
-  return `${String(year).padStart(4, "0")}-${String(month).padStart(2, "0")}-${String(day).padStart(2, "0")}`;
+  return new Date(nowMs).toISOString().slice(0, 10);
 }
 
 /** Seconds until the next UTC day begins. */
