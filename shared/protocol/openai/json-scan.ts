@@ -251,7 +251,7 @@ class Scanner {
     this.#problem ??= {
       fault: fault === "malformed" && offset >= this.#text.length ? "truncated" : fault,
       offset: Math.min(offset, this.#text.length),
-      path: this.#frames.flatMap(({ keys, key, index }) => {
+      path: this.#frames.flatMap(({ keys, key, index }): PathSegment[] => {
         if (keys === null) return [index];
         return key === null ? [] : [key];
       }),
