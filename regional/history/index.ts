@@ -1,15 +1,20 @@
-import type { HistoryStore } from "#shared/protocol/internal/history.ts";
+import type {
+  HistoryCommand,
+  HistoryReply,
+  HistoryStore,
+} from "#shared/protocol/internal/history.ts";
+import { append } from "./append.ts";
+import { DatabaseConnection } from "./connection.ts";
+import { openEmbeddedSession } from "./embedded-session.ts";
+import { deleteItem, eraseConversation } from "./erase.ts";
+import type { OnHistoryLog } from "./log.ts";
+import { applyMigrations } from "./migrations.ts";
+import { openPostgresSession } from "./postgres-session.ts";
+import { readItems } from "./read.ts";
+import type { HistoryDatabase } from "./session.ts";
+import { insertUsage } from "./usage.ts";
 
-/** One line about the database: codes and counts, never content, statements or addresses. */
-export interface HistoryLog {
-  readonly event:
-    | "history_connected"
-    | "history_unavailable"
-    | "history_refused"
-    | "history_conflict";
-  /** SQLSTATE, driver code or a word of our own. */
-  readonly reason: string;
-}
+export type { HistoryLog } from "./log.ts";
 
 export interface HistoryOptions {
   /** `embedded` is PGlite in `<dataDir>/postgres`; otherwise the URL of a PostgreSQL 15 or later. */
@@ -17,14 +22,55 @@ export interface HistoryOptions {
   readonly dataDir: string;
   /** The folder that drizzle-kit writes. */
   readonly migrationsDir: string;
-  readonly onLog: (log: HistoryLog) => void;
+  readonly onLog: OnHistoryLog;
   /** Milliseconds since the epoch; deadlines are compared with it. The system's clock by default. */
   readonly clock?: () => number;
 }
 
 /**
- * The history of one region. Resolves whether or not the database can be reached.
+ * The history of one region. Resolves at once, whether or not the database can be reached: connecting and migrating begin
+ * in the background, and are tried again by later calls, with a growing pause. Every call settles by its deadline;
+ * `unavailable` means that the outcome is unknown, and each call is safe to repeat.
  */
 export async function openHistory(options: HistoryOptions): Promise<HistoryStore> {
-  throw new Error(`not open: ${options.database}`);
+  const { database, dataDir, migrationsDir, onLog, clock = Date.now } = options;
+  const connection = new DatabaseConnection({
+    open: async () =>
+      database === "embedded" ? openEmbeddedSession(dataDir) : openPostgresSession(database),
+    migrate: (db) => applyMigrations(db, migrationsDir),
+    onLog,
+    clock,
+  });
+  connection.prepare();
+
+  const dispatch = (db: HistoryDatabase, command: HistoryCommand): Promise<HistoryReply> => {
+    switch (command.kind) {
+      case "append":
+        return append(db, command, onLog);
+      case "deleteItem":
+        return deleteItem(db, command, clock());
+      case "erase":
+        return eraseConversation(db, command, clock());
+    }
+  };
+  return {
+    execute: async (command, deadlineMs) => {
+      const result = await connection.call(deadlineMs, (db) => dispatch(db, command));
+      return result.isAnswered ? result.value : { kind: "unavailable" };
+    },
+    recordUsage: async (usage, deadlineMs) => {
+      const result = await connection.call(deadlineMs, (db) => insertUsage(db, usage, [usage]));
+      return result.isAnswered ? "recorded" : "unavailable";
+    },
+    read: async (tenant, conversationId, afterSeq, limit, deadlineMs) => {
+      const page = { tenant, conversationId, afterSeq, limit };
+      const result = await connection.call(deadlineMs, (db) => readItems(db, page));
+      return result.isAnswered ? result.value : "unavailable";
+    },
+    ping: async (deadlineMs) => {
+      const result = await connection.call(deadlineMs, (db) => db.execute("select 1"));
+      return result.isAnswered;
+    },
+    close: () => connection.close(),
+  };
 }
