@@ -51,8 +51,13 @@ export type CompletionsRequest = GenerationRequest;
 /** `POST /v1/embeddings`; `input` stands in `engineBody`. Never streamed, never stored. */
 export type EmbeddingsRequest = GenerationRequest;
 
-/** The types of items that a client may send and that a history holds. */
-export type ItemType = "message" | "function_call" | "function_call_output" | "reasoning";
+/** The types of items that a history holds; `custom_tool_call` comes only from chat messages. */
+export type ItemType =
+  | "message"
+  | "function_call"
+  | "custom_tool_call"
+  | "function_call_output"
+  | "reasoning";
 
 /** An item as a client sent it, checked and in one form: content is a list of parts, `type` is set, ids are left out. */
 export type NewItem = JsonObject & { readonly type: ItemType };

@@ -13,7 +13,8 @@ export function typeName(value: unknown): string {
   if (value === undefined) return "nothing";
   if (value === null) return "null";
   if (Array.isArray(value)) return value.length === 0 ? "an empty array" : "an array";
-  switch (typeof value) {
+  const type: string = typeof value;
+  switch (type) {
     case "number":
       return Number.isInteger(value) ? "an integer" : "a decimal number";
     case "string":

@@ -90,7 +90,12 @@ function describe(issue: z.core.$ZodIssue, base: readonly PathSegment[], got: un
       if (issue.params?.["isUnsupported"] === true) return refuseUnsupported(path, issue.message);
       return refuseValue(path, issue.message);
     }
-    default:
+    case "invalid_key":
+      return refuseValue(path, issue.issues[0]?.message ?? "other keys");
+    case "invalid_format":
+    case "invalid_element":
+    case "not_multiple_of":
+    case "unrecognized_keys":
       return refuseValue(path, issue.message);
   }
 }

@@ -47,7 +47,7 @@ export function measurePrompts(
   if (first === undefined) return refuseType([key], value, "at least one element");
   if (typeof first === "number") {
     const refused = checkTokenIds(list, [key]);
-    return refused ?? measured(1, list.length, list.slice(0, 256).join(","));
+    return refused ?? measured(1, list.length, JSON.stringify(list.slice(0, 256)));
   }
   if (list.length > countMax) return refuseTooMany([key], countMax, "elements");
   let tokens = 0;
@@ -63,7 +63,7 @@ export function measurePrompts(
     if (refused !== null) return refused;
     tokens += element.length;
   }
-  const firstText = Array.isArray(first) ? first.slice(0, 256).join(",") : first;
+  const firstText = Array.isArray(first) ? JSON.stringify(first.slice(0, 256)) : first;
   return measured(list.length, tokens, typeof firstText === "string" ? firstText : "");
 }
 
