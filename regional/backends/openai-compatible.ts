@@ -1,0 +1,215 @@
+import { composeEngineBody } from "#shared/conversation/turn-engine-body.ts";
+import type { ShardFailure } from "#shared/conversation/turn-failure.ts";
+import { createEngineStreamReader } from "#shared/protocol/engine-stream.ts";
+import type { JsonObject } from "#shared/protocol/json.ts";
+import type { ShardId } from "#shared/residency/brands.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Engine, EngineCall, EngineSink, ProbeResult } from "../ports/engine.ts";
+import { choicesOf, vectorsOf } from "./answer-count.ts";
+import { createCapabilities } from "./capabilities.ts";
+import type { EngineExtensions } from "./dialect.ts";
+import { readEmbeddingsAnswer } from "./embeddings-answer.ts";
+import { createEngineHttp, readWhole } from "./engine-http.ts";
+import type { EngineHttp, EngineResponse } from "./engine-http.ts";
+import { createStrictDecoder } from "./strict-decoder.ts";
+import { classifyRefusal, refusalBytesMax } from "./refusal.ts";
+
+/** Longest embeddings answer, bytes: 2,048 vectors of 4,096 numbers of 8 characters. */
+const documentBytesMax = 64 * 1024 * 1024;
+/** Time for a question about the server (models, version, health without own timeout), ms. */
+const questionTimeoutMs = 2_000;
+/** Longest answer to such a question, bytes. */
+const questionBytesMax = 256 * 1024;
+/** Time for a server to close its stream after `[DONE]`, ms. */
+const closeTimeoutMs = 1_000;
+const userAgent = "meridian-cell";
+
+/** An OpenAI-compatible server as a shard. */
+export interface OpenAiCompatibleOptions {
+  readonly shard: ShardId;
+  /** Base URL, `/v1` included. */
+  readonly url: string;
+  /** The shard's own key; null for a server without one. */
+  readonly apiKey: string | null;
+  /** The name that the engine knows the model by. */
+  readonly engineModel: string;
+  /** Null when the server must be asked. */
+  readonly extensions: EngineExtensions | null;
+  /** The salt of a tenant's cached prefixes on this model, 64 hex digits. */
+  readonly cacheSalt: (tenant: string, jurisdiction: string, model: string) => string;
+  readonly clock: Clock;
+}
+
+/** Drives one OpenAI-compatible server; used for the kinds `openai-compatible` and `simulated`. */
+export function createOpenAiCompatible(options: OpenAiCompatibleOptions): Engine {
+  const base = new URL(options.url.endsWith("/") ? options.url : `${options.url}/`);
+  const http = createEngineHttp(base.protocol === "https:");
+  const authorization: Record<string, string> =
+    options.apiKey === null ? {} : { authorization: `Bearer ${options.apiKey}` };
+  const capabilities = createCapabilities(
+    options.extensions,
+    (path) =>
+      readJson(http, path === "models" ? new URL("models", base) : new URL("/version", base), {
+        "user-agent": userAgent,
+        accept: "application/json",
+        ...authorization,
+      }),
+    options.clock,
+  );
+
+  async function run(
+    call: EngineCall,
+    sink: EngineSink,
+    signal: AbortSignal,
+  ): Promise<ShardFailure | null> {
+    const { cacheSalt, tokenIds } = await capabilities.current();
+    const { engineModel } = options;
+    const body = composeEngineBody(call.path, call.body, {
+      engineModel,
+      cacheSalt: cacheSalt ? options.cacheSalt(call.tenant, call.jurisdiction, engineModel) : null,
+      knowsTokenIds: tokenIds,
+    });
+    const bytes = Buffer.from(JSON.stringify(body), "utf8");
+    const response = await http.send(
+      {
+        method: "POST",
+        url: new URL(call.path, base),
+        headers: {
+          "content-type": "application/json",
+          "content-length": String(bytes.byteLength),
+          accept: call.path !== "embeddings" ? "text/event-stream" : "application/json",
+          "user-agent": userAgent,
+          traceparent: call.traceparent,
+          "x-request-id": call.requestId,
+          ...authorization,
+        },
+        body: bytes,
+      },
+      signal,
+    );
+    if (response.kind === "unreachable") return { reason: "unreachable" };
+    return call.path !== "embeddings"
+      ? readStream(call.path, call.body, response, sink)
+      : readDocument(call, response, sink, engineModel);
+  }
+
+  async function probe(timeoutMs: number): Promise<ProbeResult> {
+    const headers = { "user-agent": userAgent, ...authorization };
+    const signal = AbortSignal.timeout(timeoutMs);
+    const health = await ask(http, new URL("/health", base), headers, signal);
+    if (health !== 404) return judgeProbe(health);
+    return judgeProbe(await ask(http, new URL("models", base), headers, signal));
+  }
+
+  return { shard: options.shard, run, probe, close: () => http.close() };
+}
+
+type Answered = EngineResponse & { kind: "response" };
+
+/** Null when the answer can be read; else what its head says. The body of a refusal is read to its cap and dropped. */
+async function refuseHead(
+  { message }: Answered,
+  contentType: "text/event-stream" | "application/json",
+): Promise<ShardFailure | null> {
+  const status = message.statusCode ?? 0;
+  if (status !== 200) {
+    const text = await readWhole(message, refusalBytesMax);
+    return classifyRefusal(
+      status,
+      message.headers["retry-after"],
+      text === null ? "" : Buffer.from(text).toString("utf8"),
+    );
+  }
+  const actual = (message.headers["content-type"] ?? "").split(";")[0]?.trim().toLowerCase();
+  const isEncoded = (message.headers["content-encoding"] ?? "identity") !== "identity";
+  if (actual === contentType && !isEncoded) return null;
+  message.destroy();
+  return { reason: "invalid", detail: "contentType" };
+}
+
+async function readStream(
+  path: "chat/completions" | "completions",
+  body: JsonObject,
+  response: Answered,
+  sink: EngineSink,
+): Promise<ShardFailure | null> {
+  const refused = await refuseHead(response, "text/event-stream");
+  if (refused !== null) return refused;
+  const { message } = response;
+  const reader = createEngineStreamReader({ path, choices: choicesOf(path, body), model: null });
+  const decode = createStrictDecoder();
+  let closing: NodeJS.Timeout | null = null;
+  try {
+    for await (const chunk of message as AsyncIterable<Uint8Array>) {
+      const text = decode(chunk);
+      if (text === null) return { reason: "invalid", detail: "utf8" };
+      const events = reader.push(text);
+      sink.events(events);
+      if (closing === null && events.some(({ kind }) => kind === "done")) {
+        // The answer is whole; a server that does not close its stream keeps no socket of ours.
+        closing = setTimeout(() => message.destroy(), closeTimeoutMs);
+        closing.unref();
+      }
+      const room = sink.room();
+      if (room !== null) await room;
+    }
+  } catch {
+    return { reason: "cut" };
+  } finally {
+    if (closing !== null) clearTimeout(closing);
+    if (!message.complete) message.destroy();
+  }
+  if (decode(null) === null) return { reason: "invalid", detail: "utf8" };
+  sink.events(reader.end());
+  return null;
+}
+
+async function readDocument(
+  call: EngineCall,
+  response: Answered,
+  sink: EngineSink,
+  engineModel: string,
+): Promise<ShardFailure | null> {
+  const refused = await refuseHead(response, "application/json");
+  if (refused !== null) return refused;
+  const bytes = await readWhole(response.message, documentBytesMax);
+  if (bytes === null) return { reason: "cut" };
+  const answer = readEmbeddingsAnswer(bytes, engineModel, vectorsOf(call.body));
+  if (answer === null) return { reason: "invalid", detail: "shape" };
+  sink.document(answer.body, answer.usage);
+  return null;
+}
+
+async function ask(
+  http: EngineHttp,
+  url: URL,
+  headers: Readonly<Record<string, string>>,
+  signal: AbortSignal,
+): Promise<number | null> {
+  const response = await http.send({ method: "GET", url, headers, body: null }, signal);
+  if (response.kind === "unreachable") return null;
+  await readWhole(response.message, questionBytesMax);
+  return response.message.statusCode ?? null;
+}
+
+function judgeProbe(status: number | null): ProbeResult {
+  if (status === 200) return { ok: true };
+  return { ok: false, reason: status === null ? "unreachable" : `status${status}` };
+}
+
+async function readJson(
+  http: EngineHttp,
+  url: URL,
+  headers: Readonly<Record<string, string>>,
+): Promise<unknown> {
+  const signal = AbortSignal.timeout(questionTimeoutMs);
+  const response = await http.send({ method: "GET", url, headers, body: null }, signal);
+  if (response.kind === "unreachable") return null;
+  const bytes = await readWhole(response.message, questionBytesMax);
+  if (bytes === null || response.message.statusCode !== 200) return null;
+  try {
+    return JSON.parse(Buffer.from(bytes).toString("utf8")) as unknown;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,293 @@
+import { readFileSync } from "node:fs";
+import stripJsonComments from "strip-json-comments";
+import * as z from "zod";
+import { parseTopology } from "#shared/config/topology.ts";
+import type {
+  CellDescription,
+  ShardDescription,
+  Topology,
+  TopologyProblem,
+} from "#shared/config/topology.ts";
+import type { CellId } from "#shared/residency/brands.ts";
+import { logLevels } from "#shared/telemetry/log-record.ts";
+import type { LogLevel } from "#shared/telemetry/log-record.ts";
+
+/** A shard that this cell drives, with its own key resolved. */
+export interface ConfiguredShard {
+  readonly description: ShardDescription;
+  readonly url: string;
+  /** Null for a server without one. */
+  readonly apiKey: string | null;
+  readonly engineModel: string;
+}
+
+/** Keys that sign calls from the edge: every one listed is accepted. */
+export interface SigningKeys {
+  readonly current: string;
+  readonly keys: Readonly<Record<string, string>>;
+}
+
+/** Everything that a cell is told from outside. */
+export interface CellConfig {
+  readonly cell: CellDescription;
+  readonly topology: Topology;
+  readonly shards: readonly ConfiguredShard[];
+  readonly listen: { readonly hostname: string; readonly port: number };
+  readonly dataDir: string;
+  /** `embedded`, or the URL of a Postgres. */
+  readonly database: string;
+  readonly signingKeys: SigningKeys;
+  /** 64 hex digits. */
+  readonly cacheSaltKey: string;
+  /** Null when no health KV is configured: the edge then chooses cells by the topology alone. */
+  readonly healthKv: {
+    readonly url: string;
+    readonly token: string;
+    readonly macKey: string;
+  } | null;
+  readonly logLevel: LogLevel;
+}
+
+/** A configuration, or everything that is wrong with it. */
+export type ConfigResult =
+  | { readonly ok: true; readonly config: CellConfig }
+  | { readonly ok: false; readonly problems: readonly TopologyProblem[] };
+
+const hexKey = z.string().regex(/^[0-9a-f]{64}$/, "64 lower-case hex digits");
+
+const signingKeysSchema = z
+  .strictObject({
+    current: z.string().regex(/^[a-z0-9-]{1,32}$/),
+    keys: z.record(z.string().regex(/^[a-z0-9-]{1,32}$/), hexKey),
+  })
+  .refine(({ keys }) => Object.keys(keys).length <= 2, "at most two keys")
+  .refine(({ current, keys }) => Object.hasOwn(keys, current), "a current key that is among keys");
+
+const environmentSchema = z.object({
+  MERIDIAN_TOPOLOGY: z.string().min(1, "the path of the topology file"),
+  MERIDIAN_CELL: z.string().min(1, "the id of a cell of the topology"),
+  MERIDIAN_PORT: z
+    .string()
+    .regex(/^\d{1,5}$/, "a port, 0 to 65535")
+    .transform(Number)
+    .refine((port) => port <= 65_535, "a port, 0 to 65535")
+    .optional(),
+  MERIDIAN_DATA_DIR: z.string().min(1, "a folder for what the cell keeps"),
+  CELL_SIGNING_KEYS: z.string().min(1, '{"current":"k1","keys":{"k1":"<64 hex digits>"}}'),
+  CACHE_SALT_KEY: hexKey,
+  HEALTH_KV_URL: z.url({ protocol: /^https?$/ }).optional(),
+  HEALTH_KV_TOKEN: z.string().min(1).optional(),
+  HEALTH_MAC_KEY: hexKey.optional(),
+  LOG_LEVEL: z.enum(logLevels).default("info"),
+});
+
+const secretNames = new Set([
+  "CELL_SIGNING_KEYS",
+  "CACHE_SALT_KEY",
+  "HEALTH_KV_TOKEN",
+  "HEALTH_MAC_KEY",
+]);
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * The configuration of the cell named by `environment`. Unknown MERIDIAN_* variables are refused: a misspelt one would
+ * do nothing silently. All problems are told at once; values of secrets are never shown.
+ */
+export function readConfig(
+  environment: Environment,
+  readText: (path: string) => string = (path) => readFileSync(path, "utf8"),
+): ConfigResult {
+  const problems: TopologyProblem[] = Object.keys(environment)
+    .filter((key) => key.startsWith("MERIDIAN_") && !Object.hasOwn(environmentSchema.shape, key))
+    .map((path) => ({
+      path,
+      got: "an unknown variable",
+      wanted: "only the documented MERIDIAN_*",
+    }));
+  const parsed = environmentSchema.safeParse(environment);
+  if (!parsed.success) {
+    problems.push(...parsed.error.issues.map((issue) => environmentProblem(issue, environment)));
+    return { ok: false, problems };
+  }
+  const values = parsed.data;
+  const signingKeys = readSigningKeys(values.CELL_SIGNING_KEYS, problems);
+  const healthKv = readHealthKv(values, problems);
+  const topology = readTopology(values.MERIDIAN_TOPOLOGY, readText, problems);
+  if (topology === null) return { ok: false, problems };
+  const cell = topology.cells.get(values.MERIDIAN_CELL as CellId);
+  if (cell === undefined) {
+    const known = [...topology.cells.keys()].join(", ");
+    problems.push({ path: "MERIDIAN_CELL", got: values.MERIDIAN_CELL, wanted: `one of ${known}` });
+    return { ok: false, problems };
+  }
+  const shards = readShards(topology, cell, environment, problems);
+  const database = readDatabase(topology, cell, environment, problems);
+  const listen = readListen(cell, values.MERIDIAN_PORT, problems);
+  if (problems.length > 0 || signingKeys === null) return { ok: false, problems };
+  return {
+    ok: true,
+    config: {
+      cell,
+      topology,
+      shards,
+      listen,
+      dataDir: values.MERIDIAN_DATA_DIR,
+      database,
+      signingKeys,
+      cacheSaltKey: values.CACHE_SALT_KEY,
+      healthKv,
+      logLevel: values.LOG_LEVEL,
+    },
+  };
+}
+
+function environmentProblem(
+  issue: { readonly path: readonly PropertyKey[]; readonly message: string },
+  environment: Environment,
+): TopologyProblem {
+  const path = issue.path.map(String).join(".");
+  const value = environment[path];
+  const shown = secretNames.has(path) ? "a value of another form" : JSON.stringify(value);
+  return { path, got: value === undefined ? "nothing" : shown, wanted: issue.message };
+}
+
+function readSigningKeys(text: string, problems: TopologyProblem[]): SigningKeys | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    problems.push({
+      path: "CELL_SIGNING_KEYS",
+      got: "no JSON",
+      wanted: "JSON with current and keys",
+    });
+    return null;
+  }
+  const parsed = signingKeysSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  for (const issue of parsed.error.issues) {
+    const path = ["CELL_SIGNING_KEYS", ...issue.path.map(String)].join(".");
+    problems.push({ path, got: "a value of another form", wanted: issue.message });
+  }
+  return null;
+}
+
+function readHealthKv(
+  values: z.infer<typeof environmentSchema>,
+  problems: TopologyProblem[],
+): CellConfig["healthKv"] {
+  const { HEALTH_KV_URL: url, HEALTH_KV_TOKEN: token, HEALTH_MAC_KEY: macKey } = values;
+  if (url !== undefined && token !== undefined && macKey !== undefined)
+    return { url, token, macKey };
+  if (url === undefined && token === undefined) return null;
+  for (const [path, value] of Object.entries({
+    HEALTH_KV_URL: url,
+    HEALTH_KV_TOKEN: token,
+    HEALTH_MAC_KEY: macKey,
+  })) {
+    if (value === undefined) {
+      problems.push({
+        path,
+        got: "nothing",
+        wanted: "all of HEALTH_KV_URL, HEALTH_KV_TOKEN, HEALTH_MAC_KEY, or none",
+      });
+    }
+  }
+  return null;
+}
+
+function readTopology(
+  path: string,
+  readText: (path: string) => string,
+  problems: TopologyProblem[],
+): Topology | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(stripJsonComments(readText(path), { trailingCommas: true }));
+  } catch (error) {
+    const got = error instanceof SyntaxError ? "a file that is no JSON" : "no readable file";
+    problems.push({ path: "MERIDIAN_TOPOLOGY", got, wanted: "the path of a topology file" });
+    return null;
+  }
+  const result = parseTopology(value);
+  if (result.ok) return result.topology;
+  problems.push(...result.problems);
+  return null;
+}
+
+function readShards(
+  topology: Topology,
+  cell: CellDescription,
+  environment: Environment,
+  problems: TopologyProblem[],
+): readonly ConfiguredShard[] {
+  const shards: ConfiguredShard[] = [];
+  const own = topology.jurisdictions.get(cell.jurisdiction)?.shards ?? [];
+  for (const description of own.filter((shard) => shard.cell === cell.id)) {
+    const { backend, id, model } = description;
+    const path = `shards.${id}.backend`;
+    if (backend.kind === "sagemaker" || backend.kind === "modal") {
+      const wanted = "openai-compatible or simulated: this version has no adapter for the kind";
+      problems.push({ path: `${path}.kind`, got: backend.kind, wanted });
+      continue;
+    }
+    if (backend.url === undefined) {
+      problems.push({ path: `${path}.url`, got: "nothing", wanted: "the URL of the engine" });
+      continue;
+    }
+    const variable = backend.kind === "openai-compatible" ? backend.apiKey : undefined;
+    const engineModel = backend.kind === "openai-compatible" ? backend.engineModel : undefined;
+    const apiKey =
+      variable === undefined
+        ? null
+        : readVariable(variable, `${path}.apiKey`, environment, problems);
+    shards.push({ description, url: backend.url, apiKey, engineModel: engineModel ?? model });
+  }
+  return shards;
+}
+
+function readDatabase(
+  topology: Topology,
+  cell: CellDescription,
+  environment: Environment,
+  problems: TopologyProblem[],
+): string {
+  const database = topology.regions.get(cell.region)?.database ?? "embedded";
+  if (database === "embedded") return database;
+  return readVariable(database, `regions.${cell.region}.database`, environment, problems) ?? "";
+}
+
+/** The value of `env:NAME`. */
+function readVariable(
+  reference: string,
+  path: string,
+  environment: Environment,
+  problems: TopologyProblem[],
+): string | null {
+  const name = reference.slice("env:".length);
+  const value = environment[name];
+  if (value !== undefined && value !== "") return value;
+  problems.push({ path, got: `an empty ${name}`, wanted: `a value in the variable ${name}` });
+  return null;
+}
+
+/** A cell behind loopback listens there alone; one with a name in the topology listens on all addresses. */
+function readListen(
+  cell: CellDescription,
+  port: number | undefined,
+  problems: TopologyProblem[],
+): CellConfig["listen"] {
+  const url = new URL(cell.url);
+  const isLoopback = ["127.0.0.1", "localhost", "[::1]"].includes(url.hostname);
+  const hostname = isLoopback ? url.hostname.replace(/^\[|\]$/g, "") : "0.0.0.0";
+  if (port !== undefined) return { hostname, port };
+  if (url.protocol === "https:") {
+    problems.push({
+      path: "MERIDIAN_PORT",
+      got: "nothing",
+      wanted: "the port to listen on, since the cell's URL is that of its TLS terminator",
+    });
+  }
+  return { hostname, port: url.port === "" ? 80 : Number(url.port) };
+}

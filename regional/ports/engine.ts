@@ -1,0 +1,45 @@
+import type { ShardFailure } from "#shared/conversation/turn-failure.ts";
+import type { EngineEvent } from "#shared/protocol/engine-event.ts";
+import type { EngineRequest } from "#shared/protocol/internal/turn-request.ts";
+import type { JsonObject } from "#shared/protocol/json.ts";
+import type { Usage } from "#shared/protocol/usage.ts";
+import type { ShardId } from "#shared/residency/brands.ts";
+
+/** One dispatch. `body` is the client's part; the engine's adapter adds what only the gateway sets. */
+export interface EngineCall {
+  readonly path: EngineRequest["path"];
+  readonly body: JsonObject;
+  /** Of the client, for the cache salt; it never reaches the shard. */
+  readonly tenant: string;
+  readonly jurisdiction: string;
+  /** Ours; never a client's. */
+  readonly requestId: string;
+  readonly traceparent: string;
+}
+
+/** Where an answer goes. */
+export interface EngineSink {
+  /** Events in order; called synchronously, so that one chunk of the shard becomes one step. */
+  events(events: readonly EngineEvent[]): void;
+  /** The whole answer of an API without streaming. */
+  document(body: JsonObject, usage: Usage): void;
+  /** Null, or a promise that resolves when the sink can take more: nothing is read from the shard until then. */
+  room(): Promise<void> | null;
+}
+
+/** What one probe found. */
+export type ProbeResult = { readonly ok: true } | { readonly ok: false; readonly reason: string };
+
+/** A shard's engine. Retries nothing but a connection that the shard had closed before it was reused. */
+export interface Engine {
+  readonly shard: ShardId;
+  /**
+   * Runs one prompt and feeds `sink`. Resolves with null when the answer was read to its end (what the sink then knows
+   * decides), or with the failure; never rejects. Aborting ends the shard's request at once.
+   */
+  run(call: EngineCall, sink: EngineSink, signal: AbortSignal): Promise<ShardFailure | null>;
+  /** Asks the shard whether it is alive, within `timeoutMs`; never rejects. */
+  probe(timeoutMs: number): Promise<ProbeResult>;
+  /** Closes idle connections. */
+  close(): void;
+}

@@ -1,0 +1,246 @@
+import type { TurnEffect, TurnEvent } from "#shared/conversation/turn-events.ts";
+import type { TurnPolicy } from "#shared/conversation/turn-policy.ts";
+import { createTurnRendering } from "#shared/conversation/turn-rendering.ts";
+import type { TurnEnding } from "#shared/conversation/turn-rendering.ts";
+import { stepTurn } from "#shared/conversation/turn-runner.ts";
+import { initialTurnState } from "#shared/conversation/turn-state.ts";
+import type { TurnState } from "#shared/conversation/turn-state.ts";
+import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
+import type { TurnEncoder } from "#shared/protocol/encoder.ts";
+import type { ClientFrame } from "#shared/protocol/internal/stream.ts";
+import type { Rendering, TurnRequest } from "#shared/protocol/internal/turn-request.ts";
+import type { CellId, RegionId, ShardId } from "#shared/residency/brands.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Engine, EngineSink } from "../ports/engine.ts";
+import type { Scheduler, Slot } from "../scheduler/scheduler.ts";
+import type { FrameLog } from "./frame-log.ts";
+import type { TurnObserver } from "./turn-observer.ts";
+
+/**
+ * Unread bytes of a stateless stream from which on nothing more is read from the shard. A durable turn is never held up:
+ * its frames are kept until they are acknowledged.
+ */
+const unreadBytesMax = 256 * 1024;
+
+/** What running a turn needs. */
+export interface RunningTurnDeps {
+  readonly cell: CellId;
+  readonly region: RegionId;
+  readonly scheduler: Scheduler;
+  readonly engines: ReadonlyMap<ShardId, Engine>;
+  readonly createEncoder: (rendering: Rendering) => TurnEncoder;
+  readonly clock: Clock;
+  readonly policy: TurnPolicy;
+  readonly observer: TurnObserver;
+}
+
+/** One turn that this cell runs or ran. */
+export interface RunningTurn {
+  /** Without the prompt once the turn has ended. */
+  readonly request: TurnRequest;
+  readonly frames: FrameLog;
+  /** Resolves when the head of an answer can be sent: the first piece is there, or the turn has ended. */
+  begun(): Promise<void>;
+  ended(): Promise<TurnEnding>;
+  /** Null while it runs. */
+  ending(): TurnEnding | null;
+  /** Whether the shard had answered at all when the turn ended, or now. */
+  hasBegun(): boolean;
+  shard(): ShardId | null;
+  tick(): void;
+  /** Gives the turn up; null when the client went. Nothing happens to one that has ended. */
+  abort(error: ErrorOutcome | null): void;
+  /** Counts a reader; the returned function, called once, uncounts it. A stateless turn ends with its last reader. */
+  attach(): () => void;
+  readerCount(): number;
+}
+
+/** Starts `request` at once. */
+export function startTurn(
+  begunWith: TurnRequest,
+  traceparent: string,
+  frames: FrameLog,
+  deps: RunningTurnDeps,
+): RunningTurn {
+  const { clock, observer, policy } = deps;
+  let request = begunWith;
+  const rendering = createTurnRendering({ ...deps, request: begunWith });
+  const isStateless = request.lane === "stateless";
+  const begunSignal = Promise.withResolvers<void>();
+  const endedSignal = Promise.withResolvers<TurnEnding>();
+  const pending: TurnEvent[] = [];
+  let isStepping = false;
+  let state: TurnState = initialTurnState();
+  let ending: TurnEnding | null = null;
+  let slot: Slot | null = null;
+  let running: AbortController | null = null;
+  let stopChoosing = (): void => {};
+  let isPaused = false;
+  let readers = 0;
+
+  function feed(event: TurnEvent): void {
+    pending.push(event);
+    if (isStepping) return;
+    isStepping = true;
+    for (let next = pending.shift(); next !== undefined; next = pending.shift()) {
+      const step = stepTurn(state, next, request, clock.nowMs(), policy);
+      state = step.state;
+      if (step.reason === "firstToken") observer.firstToken(request, state);
+      for (const effect of step.effects) perform(effect);
+    }
+    isStepping = false;
+  }
+
+  function perform(effect: TurnEffect): void {
+    switch (effect.kind) {
+      case "chooseShard":
+        return choose(effect.excluded);
+      case "stopChoosing":
+        return stopChoosing();
+      case "dispatch":
+        return dispatch(effect);
+      case "abortShard":
+        return running?.abort();
+      case "releaseShard":
+        observer.tryEnded(request, effect.shard, effect.result);
+        slot?.release(effect.result);
+        slot = null;
+        return;
+      case "restartAnswer":
+        return rendering.restart();
+      case "deliver":
+        append(rendering.deliver(effect));
+        return begunSignal.resolve();
+      case "finish":
+      case "fail":
+        return finish(effect);
+    }
+  }
+
+  function choose(excluded: readonly ShardId[]): void {
+    stopChoosing = deps.scheduler.acquire(
+      {
+        model: request.engine.model,
+        homeShard: request.affinity.homeShard,
+        affinityKey: request.affinity.key,
+        excluded,
+        priority: request.priority,
+        promptTokensEstimate: request.engine.promptTokensEstimate,
+        deadlineMs: request.deadlineMs,
+      },
+      (reply) => {
+        if (reply.kind === "none") return feed({ ...reply, kind: "noShard" });
+        slot = reply.slot;
+        const { rejected, queueWaitMs } = reply;
+        feed({ kind: "shardChosen", shard: reply.slot.shard, rejected, queueWaitMs });
+      },
+    );
+  }
+
+  function dispatch(effect: TurnEffect & { kind: "dispatch" }): void {
+    const dispatched = effect.try;
+    const engine = deps.engines.get(effect.shard);
+    if (engine === undefined) {
+      return feed({ kind: "shardFailed", try: dispatched, failure: { reason: "unreachable" } });
+    }
+    const controller = new AbortController();
+    running = controller;
+    const sink: EngineSink = {
+      events(events) {
+        for (const event of events) feed({ kind: "engine", try: dispatched, event });
+      },
+      document: (body, usage) => feed({ kind: "document", try: dispatched, body, usage }),
+      room: () => (isHeldUp() ? waitForRoom() : null),
+    };
+    const call = {
+      path: request.engine.path,
+      body: effect.body,
+      tenant: request.tenant,
+      jurisdiction: request.jurisdiction,
+      requestId: request.requestId,
+      traceparent,
+    };
+    void engine.run(call, sink, controller.signal).then((failure) => {
+      // An answer that was read to its end without saying that it is complete has failed; else this is ignored.
+      feed({
+        kind: "shardFailed",
+        try: dispatched,
+        failure: failure ?? { reason: "invalid", detail: "noDone" },
+      });
+    });
+  }
+
+  function isHeldUp(): boolean {
+    return isStateless && state.phase === "running" && frames.heldBytes() > unreadBytesMax;
+  }
+
+  async function waitForRoom(): Promise<void> {
+    isPaused = true;
+    while (isHeldUp()) await frames.changed();
+    isPaused = false;
+  }
+
+  function append(added: readonly ClientFrame[]): void {
+    if (frames.append(added)) return;
+    const hasBegun = frames.lastSeq() > 0;
+    feed({
+      kind: "abort",
+      error: {
+        code: hasBegun ? "interrupted" : "saturated",
+        message: hasBegun
+          ? "The answer outgrew what is kept for a reader that does not read. What was received is not complete."
+          : "The cell keeps as many unread answers as it can. Try again shortly.",
+      },
+    });
+  }
+
+  function finish(effect: TurnEffect & { kind: "finish" | "fail" }): void {
+    const rendered = rendering.end(effect, state, clock.nowMs());
+    // The last frames may not fit: then the stream ends as one that was interrupted, never as a whole one.
+    const isWhole = frames.append(rendered.frames);
+    const last = isWhole
+      ? rendered
+      : rendering.end(
+          {
+            kind: "fail",
+            status: "failed",
+            error: { code: "interrupted", message: "The end of the answer could not be kept." },
+          },
+          state,
+          clock.nowMs(),
+        );
+    ending = last;
+    frames.end(JSON.stringify(last.outcome), last.terminal);
+    observer.ended(request, last.outcome);
+    // An ended turn is kept for its readers; its prompt is not.
+    request = { ...request, engine: { ...request.engine, body: {} } };
+    begunSignal.resolve();
+    endedSignal.resolve(last);
+  }
+
+  feed({ kind: "start" });
+  return {
+    get request() {
+      return request;
+    },
+    frames,
+    begun: () => begunSignal.promise,
+    ended: () => endedSignal.promise,
+    ending: () => ending,
+    hasBegun: () => state.firstTokenAtMs !== null,
+    shard: () => state.shard,
+    tick: () => feed({ kind: "tick", isPaused }),
+    abort: (error) => feed({ kind: "abort", error }),
+    readerCount: () => readers,
+    attach() {
+      let isAttached = true;
+      readers += 1;
+      return () => {
+        if (!isAttached) return;
+        isAttached = false;
+        readers -= 1;
+        if (readers === 0 && isStateless) feed({ kind: "abort", error: null });
+      };
+    },
+  };
+}

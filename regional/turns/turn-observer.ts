@@ -1,0 +1,12 @@
+import type { TryResult } from "#shared/conversation/turn-events.ts";
+import type { TurnState } from "#shared/conversation/turn-state.ts";
+import type { TurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
+import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
+import type { ShardId } from "#shared/residency/brands.ts";
+
+/** Told what happens to turns: metrics, logs, usage. Synchronous; it must not throw and must not wait. */
+export interface TurnObserver {
+  firstToken(request: TurnRequest, state: TurnState): void;
+  tryEnded(request: TurnRequest, shard: ShardId, result: TryResult): void;
+  ended(request: TurnRequest, outcome: TurnOutcome): void;
+}

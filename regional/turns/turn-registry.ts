@@ -1,0 +1,228 @@
+import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
+import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
+import type { ConversationId } from "#shared/residency/brands.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { BufferBudget } from "./buffer-budget.ts";
+import { createFrameLog } from "./frame-log.ts";
+import { startTurn } from "./running-turn.ts";
+import type { RunningTurn, RunningTurnDeps } from "./running-turn.ts";
+
+/** Bounds of what a cell keeps. */
+export interface RegistryPolicy {
+  /** Frames of one turn that nobody has acknowledged, bytes. */
+  readonly turnBytesMax: number;
+  /** Turns that run or are remembered. */
+  readonly turnsMax: number;
+  /** How long an ended durable turn is kept for whoever has not read its end, ms. */
+  readonly unreadKeptMs: number;
+  /** How long it is kept once its last frame is acknowledged, and how long a fence outlives its turn, ms. */
+  readonly readKeptMs: number;
+}
+
+/**
+ * 4 MiB a turn is over an hour of a fast stream at one acknowledgement a second; 60 s outlives the object's watchdog
+ * (10 s) six times; 10 minutes is the time after which an object gives up a turn that it cannot pull.
+ */
+export const defaultRegistryPolicy: RegistryPolicy = {
+  turnBytesMax: 4 * 1024 * 1024,
+  turnsMax: 50_000,
+  unreadKeptMs: 600_000,
+  readKeptMs: 60_000,
+};
+
+/** What became of a delivery of a turn. */
+export type BeginReply =
+  | { readonly kind: "started" | "joined"; readonly turn: RunningTurn }
+  /** A higher incarnation or attempt was seen. */
+  | { readonly kind: "fenced" }
+  /** This attempt ran here and nothing of it is kept. */
+  | { readonly kind: "gone" }
+  | { readonly kind: "refused"; readonly error: ErrorOutcome };
+
+interface Entry {
+  readonly attempt: number;
+  incarnation: number;
+  readonly conversationId: ConversationId | null;
+  /** Null once nothing of the turn is kept; the fence stays. */
+  turn: RunningTurn | null;
+  acknowledgedSeq: number;
+  endedAtMs: number | null;
+}
+
+/** The turns of a cell: each attempt runs once, whoever delivers it how often. */
+export interface TurnRegistry {
+  begin(request: TurnRequest, traceparent: string): BeginReply;
+  /** A turn by id and attempt; `superseded` when another attempt took its place. */
+  find(turnId: string, attempt: number): RunningTurn | "superseded" | null;
+  acknowledge(turnId: string, attempt: number, seq: number): boolean;
+  /** Ends the turn if it runs, and forgets its frames. */
+  remove(turnId: string, attempt: number): boolean;
+  /** Ends and forgets all turns of a conversation that is erased. */
+  forgetConversation(conversationId: ConversationId): void;
+  /** Gives deadlines and stalls their chance; cheap enough for ten times a second. */
+  tick(): void;
+  /** Forgets what was kept long enough. */
+  sweep(): void;
+  /** From now on no new turn begins; deliveries of running ones still join. */
+  drain(): void;
+  abortAll(error: ErrorOutcome): void;
+  runningCount(): number;
+  /** Resolves when no turn runs. */
+  idle(): Promise<void>;
+}
+
+export interface RegistryOptions {
+  readonly deps: RunningTurnDeps;
+  readonly budget: BufferBudget;
+  readonly clock: Clock;
+  readonly policy: RegistryPolicy;
+}
+
+const superseded: ErrorOutcome = {
+  code: "interrupted",
+  message: "A newer attempt of this turn has begun.",
+};
+
+/** The registry of one cell. */
+export function createTurnRegistry(options: RegistryOptions): TurnRegistry {
+  const { budget, clock, deps, policy } = options;
+  const entries = new Map<string, Entry>();
+  const running = new Set<Entry>();
+  let idleWaiters: (() => void)[] = [];
+  let isDraining = false;
+
+  function start(request: TurnRequest, traceparent: string): BeginReply {
+    const refusal = refuse();
+    if (refusal !== null) return { kind: "refused", error: refusal };
+    const frames = createFrameLog(budget, policy.turnBytesMax);
+    const entry: Entry = {
+      attempt: request.attempt,
+      incarnation: request.incarnation,
+      conversationId: request.conversationId,
+      turn: null,
+      acknowledgedSeq: 0,
+      endedAtMs: null,
+    };
+    entries.set(request.turnId, entry);
+    running.add(entry);
+    const turn = startTurn(request, traceparent, frames, deps);
+    entry.turn = turn;
+    void turn.ended().then(() => {
+      entry.endedAtMs = clock.nowMs();
+      running.delete(entry);
+      if (running.size > 0) return;
+      for (const wake of idleWaiters) wake();
+      idleWaiters = [];
+    });
+    return { kind: "started", turn };
+  }
+
+  function refuse(): ErrorOutcome | null {
+    if (isDraining) {
+      return {
+        code: "draining",
+        message: "This cell is being shut down. Try again.",
+        retryAfterMs: 1_000,
+      };
+    }
+    if (entries.size >= policy.turnsMax) dropOldestFence();
+    if (entries.size < policy.turnsMax && budget.hasRoom()) return null;
+    return {
+      code: "saturated",
+      message: "The cell keeps as many answers as it can. Try again shortly.",
+      retryAfterMs: 1_000,
+    };
+  }
+
+  function dropOldestFence(): void {
+    for (const [turnId, entry] of entries) {
+      if (entry.turn !== null) continue;
+      entries.delete(turnId);
+      return;
+    }
+  }
+
+  function forget(entry: Entry, error: ErrorOutcome | null): void {
+    entry.turn?.abort(error);
+    entry.turn?.frames.clear();
+    entry.turn = null;
+  }
+
+  function held(turnId: string, attempt: number): Entry | null {
+    const entry = entries.get(turnId);
+    return entry !== undefined && entry.attempt === attempt ? entry : null;
+  }
+
+  /** Forgets what an ended turn kept, and later its fence. */
+  function age(turnId: string, entry: Entry, nowMs: number): void {
+    if (entry.endedAtMs === null) return;
+    const ageMs = nowMs - entry.endedAtMs;
+    const { turn } = entry;
+    if (turn !== null) {
+      const isRead = entry.acknowledgedSeq >= turn.frames.lastSeq();
+      const isAbandoned = turn.request.lane === "stateless" && turn.readerCount() === 0;
+      if (isAbandoned || ageMs >= (isRead ? policy.readKeptMs : policy.unreadKeptMs)) {
+        forget(entry, null);
+      }
+    }
+    if (entry.turn === null && ageMs >= policy.readKeptMs) entries.delete(turnId);
+  }
+
+  return {
+    begin(request, traceparent) {
+      const entry = entries.get(request.turnId);
+      if (entry === undefined) return start(request, traceparent);
+      const isLower = request.attempt < entry.attempt || request.incarnation < entry.incarnation;
+      if (isLower) return { kind: "fenced" };
+      if (request.attempt === entry.attempt) {
+        entry.incarnation = request.incarnation;
+        return entry.turn === null ? { kind: "gone" } : { kind: "joined", turn: entry.turn };
+      }
+      forget(entry, superseded);
+      return start(request, traceparent);
+    },
+    find(turnId, attempt) {
+      const entry = entries.get(turnId);
+      if (entry === undefined) return null;
+      return entry.attempt === attempt ? entry.turn : "superseded";
+    },
+    acknowledge(turnId, attempt, seq) {
+      const entry = held(turnId, attempt);
+      if (entry === null) return false;
+      entry.acknowledgedSeq = Math.max(entry.acknowledgedSeq, seq);
+      entry.turn?.frames.acknowledge(seq);
+      return true;
+    },
+    remove(turnId, attempt) {
+      const entry = held(turnId, attempt);
+      if (entry === null) return false;
+      forget(entry, null);
+      return true;
+    },
+    forgetConversation(conversationId) {
+      for (const entry of entries.values()) {
+        if (entry.conversationId === conversationId) forget(entry, null);
+      }
+    },
+    tick() {
+      for (const entry of running) entry.turn?.tick();
+    },
+    sweep() {
+      const nowMs = clock.nowMs();
+      for (const [turnId, entry] of entries) age(turnId, entry, nowMs);
+    },
+    drain() {
+      isDraining = true;
+    },
+    abortAll(error) {
+      for (const entry of running) entry.turn?.abort(error);
+    },
+    runningCount: () => running.size,
+    idle: () =>
+      running.size === 0
+        ? Promise.resolve()
+        : new Promise((resolve) => {
+            idleWaiters.push(resolve);
+          }),
+  };
+}
