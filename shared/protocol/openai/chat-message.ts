@@ -2,7 +2,7 @@ import * as z from "zod";
 import type { JsonObject, JsonValue } from "../json.ts";
 import { estimateTokens, imageTokens } from "./estimate-tokens.ts";
 import { isJsonObject } from "./parse-json-body.ts";
-import { refuseAt } from "./refusals.ts";
+import { refuseType } from "./refusals.ts";
 import type { Refused } from "./refusals.ts";
 import type { PathSegment } from "./parameter-path.ts";
 import { toolsMax } from "./parameters.ts";
@@ -10,10 +10,7 @@ import { readWith } from "./schema-refusal.ts";
 
 /** A field that is refused wherever it holds a value; `advice` tells the client what to do instead. */
 export function unsupported(advice: string): z.ZodType<null | undefined> {
-  return z.custom<null | undefined>((value) => value === null || value === undefined, {
-    error: advice,
-    params: { isUnsupported: true },
-  });
+  return z.custom<never>(() => false, { error: advice, params: { isUnsupported: true } }).nullish();
 }
 
 /** A content part of a kind that no engine here reads. */
@@ -114,10 +111,8 @@ export function checkMessage(value: JsonValue, path: readonly PathSegment[]): Re
   const { content, refusal, tool_calls, function_call } = read.value;
   const hasCalls = (tool_calls ?? []).length > 0 || (function_call ?? null) !== null;
   if (hasCalls || (content ?? null) !== null || (refusal ?? null) !== null) return null;
-  return refuseAt(
-    [...path, "content"],
-    "An assistant message needs 'content', 'refusal' or 'tool_calls'.",
-  );
+  const wanted = "a string or an array, since the message has no 'refusal' and no 'tool_calls'";
+  return refuseType([...path, "content"], content ?? null, wanted);
 }
 
 /** What of a message counts as prompt. */

@@ -20,7 +20,7 @@ import { estimateTokens } from "./estimate-tokens.ts";
 import type { ChatRequest, ParseResult } from "./generation-request.ts";
 import { isJsonObject } from "./parse-json-body.ts";
 import { choicesPerPromptMax, common, integer, sampling, toolsMax } from "./parameters.ts";
-import { refuseAt, refuseType } from "./refusals.ts";
+import { refuseAt, refuseType, refuseValue } from "./refusals.ts";
 import type { Refused } from "./refusals.ts";
 import {
   checkLengths,
@@ -96,10 +96,7 @@ function checkNamedTool({ tools, tool_choice: choice }: ChatFields): Refused | n
     (tool) => tool.type === "function" && tool.function.name === name,
   );
   if (isKnown) return null;
-  return refuseAt(
-    ["tool_choice", "function", "name"],
-    "'tool_choice' names no function of 'tools'.",
-  );
+  return refuseValue(["tool_choice", "function", "name"], "the name of a function in 'tools'");
 }
 
 function capabilitiesOf(fields: ChatFields, hasImages: boolean): Capability[] {

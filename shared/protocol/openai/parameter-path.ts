@@ -3,7 +3,7 @@ export type PathSegment = string | number;
 
 /** Longest path that is shown, in characters; a nested key may be as long as the body. */
 const pathCharactersMax = 256;
-const plainKey = /^[A-Za-z_$][A-Za-z0-9_$-]{0,63}$/;
+const plainKey = /^[A-Za-z0-9_$][A-Za-z0-9_$-]{0,63}$/;
 
 /**
  * The path in OpenAI's form (`messages[0].content`). Keys that are no plain names are shown as `["…"]`: a key is the

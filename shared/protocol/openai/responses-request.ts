@@ -11,7 +11,7 @@ import type {
 import { isItemReference, readInputItems } from "./input-items.ts";
 import { messagesOfItems } from "./items-to-messages.ts";
 import { toolsMax } from "./parameters.ts";
-import { refuseAt, refuseMissing, refuseType, refuseUnsupported } from "./refusals.ts";
+import { refuseAt, refuseMissing, refuseType, refuseUnsupported, refuseValue } from "./refusals.ts";
 import type { Refused } from "./refusals.ts";
 import { checkLengths, checkStreamOptions, commonParts, messagesMax } from "./request-rules.ts";
 import { chatBodyOfResponse } from "./responses-engine-body.ts";
@@ -65,7 +65,7 @@ function checkTogether(fields: ResponsesFields, tools: FunctionTools): Refused |
   if (typeof choice !== "object" || choice === null) return null;
   const names = choice.type === "function" ? [choice.name] : choice.tools.map(({ name }) => name);
   const isKnown = names.every((name) => tools.some((tool) => tool.name === name));
-  return isKnown ? null : refuseAt(["tool_choice"], "'tool_choice' names no function of 'tools'.");
+  return isKnown ? null : refuseValue(["tool_choice"], "names of functions in 'tools'");
 }
 
 function capabilitiesOf(
