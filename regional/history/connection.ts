@@ -2,7 +2,8 @@ import { InvariantError } from "#shared/errors/invariant.ts";
 import { classifyDatabaseError } from "./database-error.ts";
 import { within } from "./deadline.ts";
 import type { OnHistoryLog } from "./log.ts";
-import type { DatabaseSession, HistoryDatabase, OpenSession } from "./session.ts";
+import { LiveSession } from "./live-session.ts";
+import type { HistoryDatabase, OpenSession } from "./session.ts";
 
 /** Longest time from the first try to connect to the first answer; above the driver's own connect timeout of 2 s. */
 const connectMsMax = 3_000;
@@ -26,8 +27,8 @@ const backoffMaxMs = 2_000;
 type State =
   /** No session; the next call after `retryAtMs` makes one. */
   | { readonly kind: "disconnected"; readonly retryAtMs: number }
-  | { readonly kind: "connecting"; readonly session: Promise<DatabaseSession | null> }
-  | { readonly kind: "connected"; readonly session: DatabaseSession }
+  | { readonly kind: "connecting"; readonly live: Promise<LiveSession | null> }
+  | { readonly kind: "connected"; readonly live: LiveSession }
   | { readonly kind: "closed" };
 
 /** What became of a call: its value, or nothing because the database did not answer in time. */
@@ -87,27 +88,27 @@ export class DatabaseConnection {
   async close(): Promise<void> {
     const state = this.#state;
     this.#state = { kind: "closed" };
-    if (state.kind === "connected") await state.session.end("gracefully").catch(() => undefined);
+    if (state.kind === "connected") await state.live.end("gracefully");
     // It finds the state closed and ends what it made.
-    if (state.kind === "connecting") await state.session;
+    if (state.kind === "connecting") await state.live;
   }
 
   async #run<T>(
     deadlineMs: number,
     operation: (db: HistoryDatabase) => Promise<T>,
   ): Promise<CallResult<T>> {
-    const session = await this.#session();
-    for (let tries = 1; session !== null && this.#clock() < deadlineMs; tries += 1) {
-      const hang = session.isRemote ? this.#watch(session, deadlineMs) : undefined;
+    const live = await this.#session();
+    for (let tries = 1; live !== null && this.#clock() < deadlineMs; tries += 1) {
+      const hang = live.session.isRemote ? this.#watch(live, deadlineMs) : undefined;
       try {
-        const value = await operation(session.db);
+        const value = await live.run(operation);
         this.#failures = 0;
         return { isAnswered: true, value };
       } catch (error) {
         if (error instanceof InvariantError) throw error;
         const { kind, reason } = classifyDatabaseError(error);
         if (kind === "retryable" && tries < conflictTriesMax) continue;
-        if (kind === "connection") this.#retire(session, reason);
+        if (kind === "connection") this.#retire(live, reason);
         else this.#onLog({ event: "history_refused", reason });
         return unavailable;
       } finally {
@@ -117,69 +118,60 @@ export class DatabaseConnection {
     return unavailable;
   }
 
-  #watch(session: DatabaseSession, deadlineMs: number): ReturnType<typeof setTimeout> {
+  #watch(live: LiveSession, deadlineMs: number): ReturnType<typeof setTimeout> {
     const hangMs = Math.max(hangMsMin, deadlineMs - this.#clock());
-    const timer = setTimeout(() => this.#retire(session, "hang"), hangMs);
+    const timer = setTimeout(() => this.#retire(live, "hang"), hangMs);
     return timer.unref();
   }
 
-  async #session(): Promise<DatabaseSession | null> {
+  async #session(): Promise<LiveSession | null> {
     const state = this.#state;
     switch (state.kind) {
       case "closed":
         return null;
       case "connected":
       case "connecting":
-        return state.session;
+        return state.live;
       case "disconnected": {
         if (this.#clock() < state.retryAtMs) return null;
-        const session = this.#connect();
-        this.#state = { kind: "connecting", session };
-        return session;
+        const live = this.#connect();
+        this.#state = { kind: "connecting", live };
+        return live;
       }
     }
   }
 
   /** Makes a session that is migrated, or null. Never rejects. */
-  async #connect(): Promise<DatabaseSession | null> {
-    let session: DatabaseSession | null = null;
+  async #connect(): Promise<LiveSession | null> {
+    let live: LiveSession | null = null;
     try {
-      session = await this.#open();
-      const { db, isRemote } = session;
-      const tooSlow = (): "hang" => "hang";
-      const probed = await within(
-        db.execute("select 1").then(() => "ok" as const),
-        isRemote ? connectMsMax : openMsMax,
-        tooSlow,
-      );
-      const migrated =
-        probed === "ok"
-          ? await within(
-              this.#migrate(db).then(() => "ok" as const),
-              isRemote ? migrateMsMax : openMsMax,
-              tooSlow,
-            )
-          : probed;
-      if (migrated === "ok" && this.#state.kind === "connecting") {
-        this.#state = { kind: "connected", session };
+      live = new LiveSession(await this.#open());
+      const { isRemote } = live.session;
+      const answered = live.run((db) => db.execute("select 1"));
+      const isProbed = await succeeds(answered, isRemote ? connectMsMax : openMsMax);
+      const isReady =
+        isProbed && (await succeeds(live.run(this.#migrate), isRemote ? migrateMsMax : openMsMax));
+      if (isReady && this.#state.kind === "connecting") {
+        this.#state = { kind: "connected", live };
         this.#onLog({ event: "history_connected", reason: isRemote ? "postgres" : "embedded" });
-        return session;
+        return live;
       }
-      this.#fail(migrated);
+      this.#fail("hang");
     } catch (error) {
       this.#fail(classifyDatabaseError(error).reason);
     }
-    await session?.end("now").catch(() => undefined);
+    await live?.end("now");
     return null;
   }
 
   /** Drops a session that is in use; what runs on it is rejected and answered `unavailable`. */
-  #retire(session: DatabaseSession, reason: string): void {
-    if (this.#state.kind !== "connected" || this.#state.session !== session) return;
+  #retire(live: LiveSession, reason: string): void {
+    if (this.#state.kind !== "connected" || this.#state.live !== live) return;
     this.#fail(reason);
-    session.end("now").catch(() => undefined);
+    void live.end("now");
   }
 
+  /** After a failure: no session, and a pause before the next try. After `close` nothing is tried any more. */
   #fail(reason: string): void {
     if (this.#state.kind === "closed") return;
     const pauseMs = Math.min(backoffMaxMs, backoffBaseMs * 2 ** Math.min(this.#failures, 10));
@@ -187,4 +179,13 @@ export class DatabaseConnection {
     this.#state = { kind: "disconnected", retryAtMs: this.#clock() + pauseMs };
     this.#onLog({ event: "history_unavailable", reason });
   }
+}
+
+/** Whether `promise` resolves in time; it rejects as the promise does. */
+function succeeds(promise: Promise<unknown>, timeoutMs: number): Promise<boolean> {
+  return within(
+    promise.then(() => true),
+    timeoutMs,
+    () => false,
+  );
 }

@@ -31,11 +31,20 @@ export function classifyDatabaseError(error: unknown): DatabaseFailure {
   const reason = findCode(error);
   if (reason === null) return { kind: "connection", reason: "unknown" };
   if (retryableCodes.has(reason)) return { kind: "retryable", reason };
-  const isSqlState = /^[0-9A-Z]{5}$/.test(reason);
-  if (!isSqlState || reason.startsWith("08") || connectionCodes.has(reason)) {
+  if (!isSqlState(reason) || reason.startsWith("08") || connectionCodes.has(reason)) {
     return { kind: "connection", reason };
   }
   return { kind: "refused", reason };
+}
+
+/** Whether a remote connection is gone, or about to be closed by the server, so that nothing may be sent on it. */
+export function isDisconnected(error: unknown): boolean {
+  const code = findCode(error);
+  return code !== null && (!isSqlState(code) || code.startsWith("08") || code.startsWith("57P"));
+}
+
+function isSqlState(code: string): boolean {
+  return /^[0-9A-Z]{5}$/.test(code);
 }
 
 /** The first `code` in the error and its causes. */

@@ -1,6 +1,8 @@
 import { drizzle } from "drizzle-orm/postgres-js";
 import postgres from "postgres";
-import type { DatabaseSession } from "./session.ts";
+import { isDisconnected } from "./database-error.ts";
+import { probeServer } from "./server-probe.ts";
+import type { DatabaseSession, HistoryDatabase } from "./session.ts";
 
 /** Connections of one cell. History is written in small transactions, one per delivery of an outbox. */
 const connectionsMax = 8;
@@ -14,8 +16,9 @@ const statementTimeoutMs = 30_000;
 /** How long `close` lets running statements end. */
 const graceSeconds = 1;
 
-/** A pool of postgres.js on `url`. @throws TypeError for a URL that is none. */
-export function openPostgresSession(url: string): DatabaseSession {
+/** A pool of postgres.js on `url`, once a server answers there. @throws TypeError for a URL that is none; what the probe throws. */
+export async function openPostgresSession(url: string): Promise<DatabaseSession> {
+  await probeServer(new URL(url), connectTimeoutSeconds * 1_000);
   const client = postgres(url, {
     max: connectionsMax,
     connect_timeout: connectTimeoutSeconds,
@@ -29,9 +32,26 @@ export function openPostgresSession(url: string): DatabaseSession {
       idle_in_transaction_session_timeout: statementTimeoutMs,
     },
   });
+  const db: HistoryDatabase = drizzle({ client, casing: "snake_case" });
+  const begin = db.transaction.bind(db);
+  db.transaction = (body, config) =>
+    begin(
+      (transaction) => body(transaction).catch((error: unknown) => leaveOrThrow<never>(error)),
+      config,
+    );
   return {
-    db: drizzle({ client, casing: "snake_case" }),
+    db,
     isRemote: true,
     end: (how) => client.end({ timeout: how === "now" ? 0 : graceSeconds }),
   };
+}
+
+/**
+ * The end of a transaction's body that failed. When its connection is gone the body must not settle: postgres.js 3.4.9
+ * would write ROLLBACK to the missing socket, from a timer, which ends the process (porsager/postgres issue 1208). The
+ * transaction is rejected all the same, by the connection's close or by the end of the session.
+ */
+function leaveOrThrow<T>(error: unknown): Promise<T> {
+  if (isDisconnected(error)) return new Promise<T>(() => undefined);
+  throw error;
 }

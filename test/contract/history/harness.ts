@@ -109,11 +109,11 @@ export interface CaseContext {
   readonly key: Key;
   readonly expect: ExpectStatic;
   /** Executes with a patient deadline. */
-  execute(command: Parameters<HistoryStore["execute"]>[0]): Promise<HistoryReply>;
+  readonly execute: (command: Parameters<HistoryStore["execute"]>[0]) => Promise<HistoryReply>;
   /** The seqs that a reader sees. */
-  seqs(): Promise<readonly number[]>;
+  readonly seqs: () => Promise<readonly number[]>;
   /** Notes the prompt tokens of the rows that `usage` must hold for a turn; a last test reads them behind the store. */
-  noteUsage(turnId: string, promptTokens: readonly number[]): void;
+  readonly noteUsage: (turnId: string, promptTokens: readonly number[]) => void;
 }
 
 /** One line of the table that every database must satisfy. */
