@@ -1,0 +1,79 @@
+import type { Topology } from "#shared/config/topology.ts";
+import { chainReceipt } from "#shared/residency/receipt.ts";
+import type { ReceiptHop } from "#shared/residency/receipt.ts";
+import type { ReceiptFacts, Receipts } from "../ports.ts";
+import { sha256Hex } from "./web-crypto.ts";
+
+/** An Ed25519 private key as a JWK, with the id that receipts name. */
+export interface ReceiptKey {
+  readonly kid: string;
+  readonly kty: "OKP";
+  readonly crv: "Ed25519";
+  readonly x: string;
+  readonly d: string;
+}
+
+function base64url(bytes: Uint8Array): string {
+  let binary = "";
+  for (const byte of bytes) binary += String.fromCharCode(byte);
+  return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
+
+function hopsOf(facts: ReceiptFacts, topology: Topology, mode: string): readonly ReceiptHop[] {
+  const { jurisdiction, cell, shard } = facts;
+  const hops: ReceiptHop[] = [{ kind: "worker", jurisdiction, colo: facts.colo }];
+  if (facts.hasObject) {
+    const pin = topology.jurisdictions.get(jurisdiction)?.objects ?? "unknown";
+    hops.push({ kind: "object", jurisdiction, pin, mode });
+  }
+  if (cell !== null) {
+    hops.push({ kind: "cell", jurisdiction: cell.jurisdiction, id: cell.id, region: cell.region });
+    if (shard !== null)
+      hops.push({ kind: "shard", jurisdiction: cell.jurisdiction, id: shard, region: cell.region });
+    if (facts.hasObject)
+      hops.push({ kind: "database", jurisdiction: cell.jurisdiction, region: cell.region });
+  }
+  return hops;
+}
+
+/** Signs receipts with Ed25519 (RFC 8032) and publishes the public half. */
+export function createReceiptSigner(options: {
+  readonly key: ReceiptKey;
+  readonly topology: Topology;
+  readonly mode: "enforce" | "emulate";
+}): Receipts {
+  const { key, topology, mode } = options;
+  const encoder = new TextEncoder();
+  const sha256 = (text: string): Promise<string> => sha256Hex(encoder.encode(text));
+  let imported: CryptoKey | null = null;
+  return {
+    publicKeys: {
+      keys: [{ kty: key.kty, crv: key.crv, x: key.x, kid: key.kid, use: "sig", alg: "EdDSA" }],
+    },
+    async sign(facts) {
+      const { kty, crv, x, d } = key;
+      imported ??= await crypto.subtle.importKey(
+        "jwk",
+        { kty, crv, x, d },
+        { name: "Ed25519" },
+        false,
+        ["sign"],
+      );
+      const json = await chainReceipt(
+        {
+          v: 1,
+          keyId: key.kid,
+          requestId: facts.requestId,
+          issuedAtMs: facts.nowMs,
+          jurisdiction: facts.jurisdiction,
+          hops: hopsOf(facts, topology, mode),
+          rejected: facts.rejected,
+        },
+        sha256,
+      );
+      const bytes = encoder.encode(json);
+      const signature = new Uint8Array(await crypto.subtle.sign("Ed25519", imported, bytes));
+      return `${base64url(bytes)}.${base64url(signature)}`;
+    },
+  };
+}
