@@ -1,3 +1,4 @@
+import { choicesOf } from "#shared/conversation/turn-choices.ts";
 import { composeEngineBody } from "#shared/conversation/turn-engine-body.ts";
 import type { ShardFailure } from "#shared/conversation/turn-failure.ts";
 import { createEngineStreamReader } from "#shared/protocol/engine-stream.ts";
@@ -5,7 +6,6 @@ import type { JsonObject } from "#shared/protocol/json.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Engine, EngineCall, EngineSink, ProbeResult } from "../ports/engine.ts";
-import { choicesOf, vectorsOf } from "./answer-count.ts";
 import { createCapabilities } from "./capabilities.ts";
 import type { EngineExtensions } from "./dialect.ts";
 import { readEmbeddingsAnswer } from "./embeddings-answer.ts";
@@ -174,7 +174,7 @@ async function readDocument(
   if (refused !== null) return refused;
   const bytes = await readWhole(response.message, documentBytesMax);
   if (bytes === null) return { reason: "cut" };
-  const answer = readEmbeddingsAnswer(bytes, engineModel, vectorsOf(call.body));
+  const answer = readEmbeddingsAnswer(bytes, engineModel, choicesOf(call.path, call.body));
   if (answer === null) return { reason: "invalid", detail: "shape" };
   sink.document(answer.body, answer.usage);
   return null;

@@ -28,7 +28,7 @@ export interface RunningTurnDeps {
   readonly region: RegionId;
   readonly scheduler: Scheduler;
   readonly engines: ReadonlyMap<ShardId, Engine>;
-  readonly createEncoder: (rendering: Rendering) => TurnEncoder;
+  readonly createEncoder: (rendering: Rendering, choices: number) => TurnEncoder;
   readonly clock: Clock;
   readonly policy: TurnPolicy;
   readonly observer: TurnObserver;

@@ -1,11 +1,16 @@
 import { invariant } from "../errors/invariant.ts";
 import type { TurnEncoder } from "../protocol/encoder.ts";
 import type { ClientFrame } from "../protocol/internal/stream.ts";
-import type { ItemRecord, TurnOutcome } from "../protocol/internal/turn-outcome.ts";
+import type {
+  ItemRecord,
+  RejectedCandidate,
+  TurnOutcome,
+} from "../protocol/internal/turn-outcome.ts";
 import type { Rendering, TurnRequest } from "../protocol/internal/turn-request.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import type { CellId, RegionId } from "../residency/brands.ts";
 import type { TurnEffect } from "./turn-events.ts";
+import { choicesOf } from "./turn-choices.ts";
 import { usageOf } from "./turn-state.ts";
 import type { TurnState } from "./turn-state.ts";
 
@@ -37,7 +42,7 @@ export interface RenderingInput {
   readonly request: TurnRequest;
   readonly cell: CellId;
   readonly region: RegionId;
-  readonly createEncoder: (rendering: Rendering) => TurnEncoder;
+  readonly createEncoder: (rendering: Rendering, choices: number) => TurnEncoder;
 }
 
 /** The rendering of one turn. */
@@ -49,7 +54,7 @@ export function createTurnRendering(input: RenderingInput): TurnRendering {
 
   function open(frames: ClientFrame[]): TurnEncoder {
     if (encoder === null) {
-      encoder = createEncoder(rendering);
+      encoder = createEncoder(rendering, choicesOf(request.engine.path, request.engine.body));
       frames.push(...encoder.open());
     }
     return encoder;
@@ -68,7 +73,7 @@ export function createTurnRendering(input: RenderingInput): TurnRendering {
       cell: input.cell,
       region: input.region,
       shard: state.shard,
-      rejected: state.rejected.slice(0, rejectedMax),
+      rejected: listRejected(state.rejected),
       usage: usageOf(state, request),
       queueWaitMs: Math.max(0, state.queueWaitMs),
       ttftMs: firstTokenAtMs === null ? null : Math.max(0, firstTokenAtMs - state.dispatchedAtMs),
@@ -143,5 +148,14 @@ export function createTurnRendering(input: RenderingInput): TurnRendering {
   };
 }
 
-/** As many as an outcome may name. */
-const rejectedMax = 1024;
+/** Candidates that an outcome names: it also travels in a header, which must stay small. */
+const rejectedMax = 64;
+
+/** Each candidate once, with the first reason: a shard that failed is later passed over because it was tried. */
+function listRejected(rejected: readonly RejectedCandidate[]): readonly RejectedCandidate[] {
+  const first = new Map<string, RejectedCandidate>();
+  for (const candidate of rejected) {
+    if (!first.has(candidate.id)) first.set(candidate.id, candidate);
+  }
+  return [...first.values()].slice(0, rejectedMax);
+}

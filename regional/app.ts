@@ -1,0 +1,27 @@
+import { Hono } from "hono";
+import type { CellDeps } from "./routes/cell-deps.ts";
+import { healthRoutes } from "./routes/health.ts";
+import { historyRoutes } from "./routes/history.ts";
+import { respondError } from "./routes/respond.ts";
+import { turnRoutes } from "./routes/turns.ts";
+
+/** Headers of one call; more are refused (reliability page, 9.4). Bytes are bounded by the server. */
+const headersMax = 100;
+
+/** The cell's HTTP surface, without configuration, clock or network of its own. */
+export function createCellApp(deps: CellDeps): Hono {
+  const app = new Hono();
+  app.use(async (context, next) => {
+    if ([...context.req.raw.headers.keys()].length <= headersMax) return next();
+    return respondError({ code: "headers_too_large", message: "The call has too many headers." });
+  });
+  app.route("/", healthRoutes(deps));
+  app.route("/", turnRoutes(deps));
+  app.route("/", historyRoutes(deps));
+  app.notFound(() => respondError({ code: "not_found", message: "There is nothing here." }));
+  app.onError((error) => {
+    deps.log("error", "internal_error", { reason: error.name });
+    return respondError({ code: "internal_error", message: "The cell failed to answer." });
+  });
+  return app;
+}

@@ -1,0 +1,38 @@
+import { errorResponseParts } from "#shared/errors/gateway-error.ts";
+import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
+import { outcomeHeader, overloadHeader } from "#shared/protocol/internal/stream.ts";
+import type { TurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
+
+/** Headers that say where an answer was made. */
+export function placeHeaders(cell: string, shard: string | null): Record<string, string> {
+  return shard === null
+    ? { "x-meridian-cell": cell }
+    : { "x-meridian-cell": cell, "x-meridian-shard": shard };
+}
+
+/** An outcome as a header: base64url of its JSON, without items and body. */
+export function outcomeHeaders(outcome: TurnOutcome): Record<string, string> {
+  const light: TurnOutcome = { ...outcome, items: [], body: null };
+  return { [outcomeHeader]: Buffer.from(JSON.stringify(light), "utf8").toString("base64url") };
+}
+
+/** An error answer; `saturated` says that the whole cell is full, so that the edge may try another. */
+export function respondError(error: ErrorOutcome, headers: Record<string, string> = {}): Response {
+  const { status, headers: own, body } = errorResponseParts(error);
+  const overload: Record<string, string> =
+    error.code === "saturated" ? { [overloadHeader]: "cell" } : {};
+  // 499 is never sent by a server that has a client; 200 belongs to errors inside streams.
+  const sent = status === 200 ? 502 : status;
+  return new Response(JSON.stringify(body), {
+    status: sent,
+    headers: { ...own, ...overload, ...headers },
+  });
+}
+
+/** A JSON answer. */
+export function respondJson(value: unknown, status = 200): Response {
+  return new Response(JSON.stringify(value), {
+    status,
+    headers: { "content-type": "application/json" },
+  });
+}

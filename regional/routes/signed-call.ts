@@ -1,0 +1,67 @@
+import type { Context } from "hono";
+import { respondError } from "./respond.ts";
+import type { CellDeps } from "./cell-deps.ts";
+
+/** Largest body of an internal call, bytes: 20 MiB of a multimodal prompt and its frame. */
+export const internalBodyBytesMax = 25 * 1024 * 1024;
+
+/** A call that is proven to come from the edge, or the answer to one that is not. */
+export type SignedCallResult =
+  | { readonly ok: true; readonly body: Uint8Array }
+  | { readonly ok: false; readonly response: Response };
+
+/**
+ * Reads a call's body and proves its signature. Every failed proof is answered alike and without a hint; the reason is
+ * logged.
+ */
+export async function openSignedCall(context: Context, deps: CellDeps): Promise<SignedCallResult> {
+  const request = context.req.raw;
+  const body = await readBody(request);
+  if (body === "tooLarge") {
+    return refuse({ code: "body_too_large", message: "The call's body is too large." });
+  }
+  if (body === "broken") {
+    return refuse({ code: "invalid_request", message: "The call's body broke off." });
+  }
+  const path = request.url.slice(request.url.indexOf("/", request.url.indexOf("//") + 2));
+  const proof = deps.verifier.verify(
+    (name) => request.headers.get(name),
+    request.method,
+    path,
+    body,
+  );
+  if (proof.ok) return { ok: true, body };
+  deps.log("warn", "call_refused", { reason: proof.reason, method: request.method });
+  return refuse({ code: "invalid_api_key", message: "The call is not signed for this cell." });
+}
+
+function refuse(error: Parameters<typeof respondError>[0]): SignedCallResult {
+  return { ok: false, response: respondError(error) };
+}
+
+async function readBody(request: Request): Promise<Uint8Array | "tooLarge" | "broken"> {
+  const declared = request.headers.get("content-length");
+  if (declared !== null && Number(declared) > internalBodyBytesMax) return "tooLarge";
+  if (request.body === null) return new Uint8Array();
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of request.body) {
+      bytes += chunk.byteLength;
+      if (bytes > internalBodyBytesMax) return "tooLarge";
+      chunks.push(chunk);
+    }
+  } catch {
+    return "broken";
+  }
+  return Buffer.concat(chunks, bytes);
+}
+
+/** The JSON in `body`, or undefined when it is none. */
+export function readJson(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body)) as unknown;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,97 @@
+import { heartbeatBlock } from "#shared/protocol/internal/stream.ts";
+import type { Cursor } from "../turns/frame-log.ts";
+import type { RunningTurn } from "../turns/running-turn.ts";
+import type { CellDeps } from "./cell-deps.ts";
+import { outcomeHeaders, placeHeaders, respondError } from "./respond.ts";
+
+const heartbeat = Buffer.from(heartbeatBlock, "utf8");
+
+/**
+ * Answers a reader of `turn`, from the frames after `afterSeq` on. The head is sent only when the shard has begun to answer
+ * or the turn has ended: a turn that failed before is an HTTP error. While the reader is there it counts as one; a stateless
+ * turn ends with its last reader.
+ */
+export async function answerTurn(
+  turn: RunningTurn,
+  afterSeq: number,
+  signal: AbortSignal,
+  deps: CellDeps,
+): Promise<Response> {
+  const detach = turn.attach();
+  signal.addEventListener("abort", detach, { once: true });
+  if (signal.aborted) detach();
+  const { lane, rendering } = turn.request;
+  const isDocument = lane === "stateless" && !rendering.stream;
+  await (isDocument ? turn.ended() : turn.begun());
+  const ending = turn.ending();
+  const headers = placeHeaders(deps.cell.id, turn.shard());
+  if (ending !== null) {
+    const { body, outcome } = ending;
+    if (outcome.error !== null && (isDocument || !turn.hasBegun())) {
+      detach();
+      return respondError(outcome.error, { ...headers, ...outcomeHeaders(outcome) });
+    }
+    if (isDocument) {
+      detach();
+      const bytes = Buffer.from(body ?? "", "utf8");
+      return new Response(bytes, {
+        headers: {
+          ...headers,
+          ...outcomeHeaders(outcome),
+          "content-type": "application/json",
+          "content-length": String(bytes.byteLength),
+        },
+      });
+    }
+  }
+  return new Response(streamTurn(turn, afterSeq, detach, deps), {
+    headers: { ...headers, "content-type": "text/event-stream", "cache-control": "no-store" },
+  });
+}
+
+/** The frames of `turn` as they come; what a stateless reader has taken is dropped, since nobody can ask for it again. */
+function streamTurn(
+  turn: RunningTurn,
+  afterSeq: number,
+  detach: () => void,
+  deps: CellDeps,
+): ReadableStream<Uint8Array> {
+  let cursor: Cursor = { seq: afterSeq, hasOutcome: false };
+  let isCancelled = false;
+  const { frames } = turn;
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        let chunk = frames.read(cursor);
+        while (chunk === null) {
+          const isChanged = await changedWithin(turn, deps);
+          if (isCancelled) return;
+          if (!isChanged) return controller.enqueue(heartbeat);
+          chunk = frames.read(cursor);
+        }
+        cursor = chunk.cursor;
+        if (chunk.bytes.byteLength > 0) controller.enqueue(chunk.bytes);
+        if (turn.request.lane === "stateless") frames.acknowledge(cursor.seq);
+        if (!chunk.isEnd) return;
+        detach();
+        controller.close();
+      },
+      cancel() {
+        isCancelled = true;
+        detach();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+/** Whether the frames changed within the heartbeat's time. */
+function changedWithin(turn: RunningTurn, deps: CellDeps): Promise<boolean> {
+  return new Promise((resolve) => {
+    const stop = deps.clock.after(deps.heartbeatMs, () => resolve(false));
+    void turn.frames.changed().then(() => {
+      stop();
+      resolve(true);
+    });
+  });
+}

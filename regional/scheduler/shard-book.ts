@@ -1,0 +1,179 @@
+import {
+  breakerWeight,
+  closedBreaker,
+  isAdmitting,
+  stepBreaker,
+  viewAt,
+} from "#shared/breaker/breaker.ts";
+import type { BreakerEvent, BreakerPolicy, BreakerState } from "#shared/breaker/breaker.ts";
+import type { ShardDescription } from "#shared/config/topology.ts";
+import type { TryResult } from "#shared/conversation/turn-events.ts";
+import { invariant } from "#shared/errors/invariant.ts";
+import type { Jurisdiction, ShardId } from "#shared/residency/brands.ts";
+import { chooseShard } from "#shared/routing/choose-shard.ts";
+import type { ChooseShardResult, ShardView } from "#shared/routing/choose-shard.ts";
+import type { ProbeResult } from "../ports/engine.ts";
+import type { SlotRequest } from "./scheduler.ts";
+
+/** How long a shard that said 429 without a wait counts as full, and the longest wait that is believed, ms. */
+const saturatedMsDefault = 500;
+const saturatedMsMax = 5_000;
+
+interface Shard {
+  readonly description: ShardDescription;
+  inFlight: number;
+  promptTokens: number;
+  breaker: BreakerState;
+  saturatedUntilMs: number;
+}
+
+/** A shard as metrics, readiness and health hints show it. */
+export interface ShardStatus {
+  readonly id: ShardId;
+  readonly model: string;
+  readonly breaker: BreakerState["kind"];
+  /** 0..1. */
+  readonly weight: number;
+  readonly inFlight: number;
+  readonly concurrentRequestsMax: number;
+  /** Estimated prompt tokens of the turns in flight. */
+  readonly promptTokens: number;
+  readonly isUsable: boolean;
+}
+
+/** The counters of a cell's shards: exact, because all dispatches go through here. Everything is synchronous. */
+export interface ShardBook {
+  choose(request: SlotRequest, nowMs: number, random: () => number): ChooseShardResult;
+  /** Counts a dispatch; call in the same step as `choose`. */
+  begin(shard: ShardId, promptTokens: number, nowMs: number): void;
+  end(shard: ShardId, promptTokens: number, result: TryResult, nowMs: number): void;
+  probed(shard: ShardId, result: ProbeResult, nowMs: number): void;
+  /** Turns in flight on all shards of a model. */
+  runningOf(model: string): number;
+  statuses(nowMs: number): readonly ShardStatus[];
+}
+
+export interface ShardBookOptions {
+  readonly shards: readonly ShardDescription[];
+  readonly jurisdiction: Jurisdiction;
+  readonly nowMs: number;
+  readonly random: () => number;
+  readonly policy: BreakerPolicy;
+}
+
+/** What the end of a try says of the shard. The client's faults and a full shard are nobody's failure. */
+function breakerEventOf(result: TryResult): BreakerEvent {
+  if (result.kind === "succeeded") return "success";
+  if (result.kind === "aborted") return "neutral";
+  const { reason } = result.failure;
+  return reason === "clientFault" || reason === "saturated" ? "neutral" : "failure";
+}
+
+/** The book of one cell. */
+export function createShardBook(options: ShardBookOptions): ShardBook {
+  const { jurisdiction, policy, random } = options;
+  const shards = new Map<ShardId, Shard>(
+    options.shards.map((description) => [
+      description.id,
+      {
+        description,
+        inFlight: 0,
+        promptTokens: 0,
+        breaker: closedBreaker(options.nowMs),
+        saturatedUntilMs: 0,
+      },
+    ]),
+  );
+
+  function shardOf(id: ShardId): Shard {
+    const shard = shards.get(id);
+    invariant(shard !== undefined, "a shard of this cell");
+    return shard;
+  }
+
+  function step(shard: Shard, event: BreakerEvent, nowMs: number): void {
+    shard.breaker = stepBreaker(shard.breaker, event, nowMs, random, policy).state;
+  }
+
+  function view(shard: Shard, nowMs: number): ShardView {
+    const { concurrentRequestsMax, id, model, revision } = shard.description;
+    return {
+      id,
+      model,
+      revision,
+      jurisdiction,
+      concurrentRequestsMax,
+      // A shard that has just said that it is full is believed for a moment.
+      inFlight: nowMs < shard.saturatedUntilMs ? concurrentRequestsMax : shard.inFlight,
+      isDraining: false,
+      isAdmitting: isAdmitting(shard.breaker, nowMs),
+      weight: breakerWeight(shard.breaker, nowMs, policy),
+    };
+  }
+
+  return {
+    choose(request, nowMs) {
+      const { affinityKey, excluded, homeShard, model, priority } = request;
+      const candidates = [...shards.values()]
+        .filter(({ description }) => description.model === model)
+        .map((shard) => view(shard, nowMs));
+      return chooseShard({
+        candidates,
+        jurisdiction,
+        model,
+        homeShard,
+        affinityKey,
+        excluded,
+        priority,
+      });
+    },
+    begin(id, promptTokens, nowMs) {
+      const shard = shardOf(id);
+      shard.inFlight += 1;
+      shard.promptTokens += promptTokens;
+      step(shard, "lease", nowMs);
+    },
+    end(id, promptTokens, result, nowMs) {
+      const shard = shardOf(id);
+      shard.inFlight -= 1;
+      shard.promptTokens -= promptTokens;
+      step(shard, breakerEventOf(result), nowMs);
+      if (result.kind !== "failed" || result.failure.reason !== "saturated") return;
+      const waitMs = Math.min(saturatedMsMax, result.failure.retryAfterMs ?? saturatedMsDefault);
+      shard.saturatedUntilMs = nowMs + waitMs;
+    },
+    probed(id, result, nowMs) {
+      const shard = shardOf(id);
+      if (!result.ok) return step(shard, "failure", nowMs);
+      // Live traffic outweighs what a shard says of itself: a probe helps to close a breaker, and hides no failure.
+      if (viewAt(shard.breaker, nowMs).kind === "halfOpen") step(shard, "success", nowMs);
+    },
+    runningOf(model) {
+      let sum = 0;
+      for (const { description, inFlight } of shards.values()) {
+        if (description.model === model) sum += inFlight;
+      }
+      return sum;
+    },
+    statuses: (nowMs) =>
+      [...shards.values()].map((shard) => {
+        const {
+          id,
+          model,
+          concurrentRequestsMax,
+          weight,
+          isAdmitting: isUsable,
+        } = view(shard, nowMs);
+        return {
+          id,
+          model,
+          breaker: viewAt(shard.breaker, nowMs).kind,
+          weight,
+          inFlight: shard.inFlight,
+          concurrentRequestsMax,
+          promptTokens: shard.promptTokens,
+          isUsable,
+        };
+      }),
+  };
+}
