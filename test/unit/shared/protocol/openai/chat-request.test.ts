@@ -236,9 +236,26 @@ describe("a chat request that is read", () => {
 
   it("takes null for absent everywhere", ({ expect }) => {
     const names = [
-      ...["stream", "stream_options", "n", "max_tokens", "max_completion_tokens", "stop", "seed"],
-      ...["temperature", "top_p", "logprobs", "top_logprobs", "tools", "tool_choice", "metadata"],
-      ...["response_format", "user", "store", "audio", "web_search_options", "unknown_field"],
+      "stream",
+      "stream_options",
+      "n",
+      "max_tokens",
+      "max_completion_tokens",
+      "stop",
+      "seed",
+      "temperature",
+      "top_p",
+      "logprobs",
+      "top_logprobs",
+      "tools",
+      "tool_choice",
+      "metadata",
+      "response_format",
+      "user",
+      "store",
+      "audio",
+      "web_search_options",
+      "unknown_field",
     ];
     const nulls = Object.fromEntries(names.map((name) => [name, null]));
     expect(read(aChat(nulls))).toEqual(read(aChat()));

@@ -296,9 +296,25 @@ describe("a responses request that is read", () => {
 
   it("takes null for absent", ({ expect }) => {
     const names = [
-      ...["instructions", "previous_response_id", "conversation", "background", "truncation"],
-      ...["max_output_tokens", "tools", "tool_choice", "text", "reasoning", "include", "prompt"],
-      ...["metadata", "store", "stream", "temperature", "top_p", "user", "parallel_tool_calls"],
+      "instructions",
+      "previous_response_id",
+      "conversation",
+      "background",
+      "truncation",
+      "max_output_tokens",
+      "tools",
+      "tool_choice",
+      "text",
+      "reasoning",
+      "include",
+      "prompt",
+      "metadata",
+      "store",
+      "stream",
+      "temperature",
+      "top_p",
+      "user",
+      "parallel_tool_calls",
     ];
     const nulls = Object.fromEntries(names.map((name) => [name, null]));
     expect(read(aResponse(nulls))).toEqual(read(aResponse()));
