@@ -110,12 +110,13 @@ export interface RelayPolicy {
   /** Other cells tried when one fails before the first frame. */
   readonly failoversMax: number;
   /**
-   * Frames that end a begun stream with an error, numbered from `fromSeq`; with null they are in no journal and carry no
-   * id, since a reader that resumes after them must not miss what the journal gets in their place.
+   * Frames that end a begun stream with an error, numbered from `fromSeq`. Those that are in no journal carry no id,
+   * since a reader that resumes after them must not miss what the journal gets in their place.
    */
   readonly renderError: (
     error: ErrorOutcome,
-    fromSeq: number | null,
+    fromSeq: number,
+    isJournaled: boolean,
   ) => { readonly bytes: Uint8Array; readonly toSeq: number };
 }
 
@@ -262,7 +263,7 @@ function fail(
   const hasBegun = state.isStreamed && state.writtenSeq > 0;
   if (state.lane === "stateless") {
     const effects = hasBegun
-      ? writes(state, policy.renderError(error, state.writtenSeq + 1).bytes)
+      ? writes(state, policy.renderError(error, state.writtenSeq + 1, true).bytes)
       : [];
     const end = finish(state, error);
     return { state: end.state, effects: [...effects, ...end.effects] };
@@ -270,7 +271,7 @@ function fail(
   let terminal: readonly FrameRun[] = [];
   if (hasBegun) {
     const fromSeq = state.writtenSeq + 1;
-    const { bytes, toSeq } = policy.renderError(error, fromSeq);
+    const { bytes, toSeq } = policy.renderError(error, fromSeq, true);
     terminal = [{ bytes, fromSeq, toSeq }];
   }
   return complete(
@@ -283,7 +284,7 @@ function fail(
 function abandon(state: RelayState, error: ErrorOutcome, policy: RelayPolicy): RelayStep {
   const hasBegun = state.isStreamed && state.writtenSeq > 0;
   const end = finish({ ...state, final: null }, error);
-  const effects = hasBegun ? writes(state, policy.renderError(error, null).bytes) : [];
+  const effects = hasBegun ? writes(state, policy.renderError(error, state.writtenSeq + 1, false).bytes) : [];
   return { state: end.state, effects: [{ kind: "disconnect" }, ...effects, ...end.effects] };
 }
 
@@ -390,7 +391,7 @@ export function stepRelay(
   if (state.phase === "finished") return unchanged;
   switch (event.kind) {
     case "clientGone":
-      return { state: { ...state, isClientGone: true }, effects: [] };
+      return takeClientGone(state);
     case "checkpointed":
       return takeCheckpointed(state, event.reply, nowMs, policy);
     case "completed":
@@ -413,6 +414,14 @@ export function stepRelay(
     case "tick":
       return state.phase === "running" ? stepRunning(state, event, nowMs, policy) : unchanged;
   }
+}
+
+/** A durable turn goes on without its client; a stateless one is worth nothing without it and is stopped. */
+function takeClientGone(state: RelayState): RelayStep {
+  const next: RelayState = { ...state, isClientGone: true };
+  if (state.lane === "durable") return { state: next, effects: [] };
+  const end = finish(next, { code: "client_closed", message: "The client closed the request." });
+  return { state: end.state, effects: [{ kind: "disconnect" }, ...end.effects] };
 }
 
 type RunningEvent = Extract<

@@ -26,9 +26,9 @@ const policy: RelayPolicy = {
   checkpointIntervalMs: 1000,
   checkpointBytes: 100,
   failoversMax: 1,
-  renderError: (error, fromSeq) => ({
-    bytes: encoder.encode(`<${fromSeq ?? "-"}:${error.code}>`),
-    toSeq: fromSeq ?? 0,
+  renderError: (error, fromSeq, isJournaled) => ({
+    bytes: encoder.encode(`<${isJournaled ? fromSeq : "-"}:${error.code}>`),
+    toSeq: fromSeq,
   }),
 };
 
@@ -267,6 +267,12 @@ describe("relay, stateless lane", () => {
     expect(relay.written.endsWith("[DONE]")).toBe(true);
     expect(relay.effects.map(({ kind }) => kind)).toEqual(["write", "write", "finish"]);
     expect(relay.of("finish")[0]?.error).toBeNull();
+  });
+
+  it("stops at once when its client is gone", () => {
+    const relay = new Harness("stateless").feed(frames(1), { kind: "clientGone" }, frames(2));
+    expect(relay.effects.map(({ kind }) => kind)).toEqual(["write", "disconnect", "finish"]);
+    expect(relay.of("finish")[0]?.error?.code).toBe("client_closed");
   });
 
   it("passes comments on between frames", () => {

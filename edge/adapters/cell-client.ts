@@ -1,0 +1,131 @@
+import * as z from "zod";
+import type { CellDescription } from "#shared/config/topology.ts";
+import { isErrorCode } from "#shared/errors/codes.ts";
+import type { ErrorCode } from "#shared/errors/codes.ts";
+import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
+import { classifyPlatformFailure } from "#shared/errors/platform-failure.ts";
+import { overloadHeader } from "#shared/protocol/internal/stream.ts";
+import type { CellAnswer, CellCall, CellClient } from "../ports.ts";
+import type { CellRequest } from "./cell-fetch.ts";
+
+/** Time that a cell gets past the deadline to say itself that it passed, ms. */
+const deadlineGraceMs = 2_000;
+/** An acknowledgement that takes longer is not waited for, ms; the next one covers it. */
+const acknowledgeTimeoutMs = 2_000;
+/** An error body longer than this is not a cell's, bytes. */
+const errorBodyBytesMax = 64 * 1024;
+/** setTimeout's longest delay, ms; a longer one would fire at once. */
+const timerMsMax = 2_147_483_647;
+
+const errorBodySchema = z.object({
+  error: z.object({
+    message: z.string().max(2000),
+    param: z.string().max(500).nullable().optional(),
+    code: z.string().refine((code): code is ErrorCode => isErrorCode(code)),
+  }),
+});
+
+function readRetryAfterMs(headers: Headers): number | null {
+  const text = headers.get("retry-after-ms");
+  return text !== null && /^\d{1,9}$/.test(text) ? Number(text) : null;
+}
+
+/** The cell's error, or null when what answered is no cell: a proxy, a page, another server. */
+async function readError(response: Response): Promise<ErrorOutcome | null> {
+  const length = Number(response.headers.get("content-length") ?? "0");
+  if (length > errorBodyBytesMax) {
+    await response.body?.cancel();
+    return null;
+  }
+  try {
+    const parsed = errorBodySchema.safeParse(await response.json());
+    if (!parsed.success) return null;
+    const { message, param, code } = parsed.data.error;
+    const retryAfterMs = readRetryAfterMs(response.headers);
+    return {
+      code,
+      message,
+      ...(param === null || param === undefined ? {} : { param }),
+      ...(retryAfterMs === null ? {} : { retryAfterMs }),
+    };
+  } catch {
+    return null;
+  }
+}
+
+/** Whether another cell may take what this one refused: it accepted nothing, and the shortage is its own. */
+function mayMove(response: Response, error: ErrorOutcome): boolean {
+  if (response.status === 429) return response.headers.get(overloadHeader) === "cell";
+  return (
+    error.code === "draining" ||
+    error.code === "starting" ||
+    error.code === "no_capacity_in_jurisdiction"
+  );
+}
+
+async function answerOf(response: Response): Promise<CellAnswer> {
+  if (response.status === 200 && response.body !== null) {
+    return { kind: "answer", headers: response.headers, body: response.body };
+  }
+  const error = await readError(response);
+  if (error === null) return { kind: "unreachable", failure: "notACell" };
+  return {
+    kind: "refused",
+    error,
+    mayMove: mayMove(response, error),
+    shard: response.headers.get("x-meridian-shard"),
+  };
+}
+
+function signalOf(call: CellCall, nowMs: number): AbortSignal {
+  const leftMs = Math.min(timerMsMax, Math.max(0, call.deadlineMs + deadlineGraceMs - nowMs));
+  const timeout = AbortSignal.timeout(leftMs);
+  return call.signal === null ? timeout : AbortSignal.any([call.signal, timeout]);
+}
+
+/** The turn calls of the edge over signed requests. Every failure is a value. */
+export function createCellClient(request: CellRequest, now: () => number): CellClient {
+  async function ask(
+    cell: CellDescription,
+    call: CellCall,
+    what: { readonly method: string; readonly path: string; readonly body: string },
+  ): Promise<CellAnswer> {
+    const signal = signalOf(call, now());
+    const headers = { "x-request-id": call.requestId, traceparent: call.traceparent };
+    try {
+      return await answerOf(await request(cell, { ...what, headers }, signal));
+    } catch (thrown) {
+      const isTimeout = now() >= call.deadlineMs;
+      return {
+        kind: "unreachable",
+        failure: isTimeout ? "timeout" : classifyPlatformFailure(thrown),
+      };
+    }
+  }
+  return {
+    startTurn: (cell, turn, call) =>
+      ask(cell, call, {
+        method: "PUT",
+        path: `/internal/turns/${turn.turnId}?attempt=${turn.attempt}`,
+        body: JSON.stringify(turn),
+      }),
+    readFrames: (cell, { turnId, attempt, afterSeq }, call) =>
+      ask(cell, call, {
+        method: "GET",
+        path: `/internal/turns/${turnId}/frames?attempt=${attempt}&after=${afterSeq}`,
+        body: "",
+      }),
+    acknowledge: async (cell, { turnId, attempt, seq }, call) => {
+      const answer = await ask(
+        cell,
+        { ...call, signal: AbortSignal.timeout(acknowledgeTimeoutMs) },
+        {
+          method: "POST",
+          path: `/internal/turns/${turnId}/acknowledge`,
+          body: JSON.stringify({ attempt, seq }),
+        },
+      );
+      if (answer.kind === "answer") await answer.body.cancel();
+    },
+  };
+}

@@ -1,0 +1,155 @@
+import type { ReserveInput, ReserveResult } from "#shared/budget/rpc.ts";
+import type { CellDescription, TenantDescription, Topology } from "#shared/config/topology.ts";
+import type { ConversationRpc, ConversationScope } from "#shared/conversation/rpc.ts";
+import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
+import type { PlatformFailure } from "#shared/errors/platform-failure.ts";
+import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
+import type { CellId, Jurisdiction, TenantId } from "#shared/residency/brands.ts";
+import type { IdentifierPort } from "#shared/residency/identifiers.ts";
+import type { Log } from "#shared/telemetry/log-record.ts";
+
+/** Whose credential was presented. */
+export type Credential =
+  | { readonly kind: "tenant"; readonly tenant: TenantDescription }
+  | { readonly kind: "admin" }
+  | { readonly kind: "refused" };
+
+/** Checks what stands after `Bearer`: an API key or a JWT. Never throws for a bad one. */
+export type VerifyCredential = (presented: string) => Promise<Credential>;
+
+/** What every call to a cell carries besides its content. */
+export interface CellCall {
+  readonly requestId: string;
+  readonly traceparent: string;
+  /** Absolute, ms since the epoch; the call is cancelled then. */
+  readonly deadlineMs: number;
+  /** Cancels the call; the cell goes on with a durable turn. */
+  readonly signal: AbortSignal | null;
+}
+
+/** What a cell answered. */
+export type CellAnswer =
+  | {
+      readonly kind: "answer";
+      readonly headers: Headers;
+      readonly body: ReadableStream<Uint8Array>;
+    }
+  /** An error in the contract's shape, before any frame. `mayMove`: another cell may have room. */
+  | {
+      readonly kind: "refused";
+      readonly error: ErrorOutcome;
+      readonly mayMove: boolean;
+      readonly shard: string | null;
+    }
+  /** No answer, or none that a cell gives. */
+  | { readonly kind: "unreachable"; readonly failure: PlatformFailure | "timeout" | "notACell" };
+
+/** Signed calls to the cells of one deployment. Retries nothing but a signature refused for its time, once. */
+export interface CellClient {
+  startTurn(cell: CellDescription, request: TurnRequest, call: CellCall): Promise<CellAnswer>;
+  /** The frames of a running turn with seq > `afterSeq`, from the cell's buffer, then live. */
+  readFrames(
+    cell: CellDescription,
+    position: { readonly turnId: string; readonly attempt: number; readonly afterSeq: number },
+    call: CellCall,
+  ): Promise<CellAnswer>;
+  /** Tells the cell that frames up to `seq` are journaled. Best effort; never throws. */
+  acknowledge(
+    cell: CellDescription,
+    position: { readonly turnId: string; readonly attempt: number; readonly seq: number },
+    call: CellCall,
+  ): Promise<void>;
+}
+
+/** A Durable Object could not be called; the call may have run. */
+export class ObjectUnavailableError extends Error {
+  override readonly name = "ObjectUnavailableError";
+  readonly failure: PlatformFailure;
+
+  constructor(failure: PlatformFailure, cause: unknown) {
+    super(`object call failed: ${failure}`, { cause });
+    this.failure = failure;
+  }
+}
+
+/**
+ * The Conversation objects of a jurisdiction. Each method call takes a fresh stub; repeatable calls are made at most twice
+ * more after a failure that the platform calls transient.
+ * @throws ObjectUnavailableError from every method, when the object cannot be reached.
+ */
+export type OpenConversation = (
+  scope: Pick<ConversationScope, "tenant" | "jurisdiction" | "conversationRandom">,
+) => ConversationRpc;
+
+/** The tenant's ledger. @throws ObjectUnavailableError, on which a request with limits is refused, never let through. */
+export interface LedgerClient {
+  reserve(input: ReserveInput): Promise<ReserveResult>;
+  settle(input: {
+    readonly tenant: TenantId;
+    readonly jurisdiction: Jurisdiction;
+    readonly reservationId: string;
+    readonly tokens: number;
+    readonly costMicroUsd: number;
+  }): Promise<void>;
+}
+
+/** What the edge asks of a receipt; the adapter signs and encodes it. */
+export interface ReceiptFacts {
+  readonly requestId: string;
+  readonly jurisdiction: Jurisdiction;
+  readonly colo: string | null;
+  /** Set once a conversation's object took part. */
+  readonly hasObject: boolean;
+  readonly cell: CellDescription | null;
+  readonly shard: string | null;
+  readonly rejected: readonly { readonly id: string; readonly reason: string }[];
+  readonly nowMs: number;
+}
+
+/** Signed, content-free proof of where a request was handled: the value of `x-meridian-receipt`. */
+export interface Receipts {
+  sign(facts: ReceiptFacts): Promise<string>;
+  /** The public keys, as a JWKS. */
+  readonly publicKeys: unknown;
+}
+
+/** One choice of cells, best first; empty when none can take the prompt. */
+export interface CellChoice {
+  readonly cells: readonly CellDescription[];
+}
+
+/** What cells are ranked by. */
+export interface CellQuestion {
+  readonly jurisdiction: Jurisdiction;
+  readonly model: string;
+  readonly priority: TenantDescription["priority"];
+  readonly affinityKey: string;
+  readonly homeCell: CellId | null;
+}
+
+/**
+ * Ranks the cells of the jurisdiction that serve the model. Never waits for the network; hints are refreshed in the
+ * background.
+ */
+export type RankCells = (
+  question: CellQuestion,
+  waitUntil: (work: Promise<unknown>) => void,
+) => CellChoice;
+
+/** Everything that the app is built from. */
+export interface EdgeDeps {
+  readonly topology: Topology;
+  readonly environment: "development" | "production";
+  readonly now: () => number;
+  /** 16 hex digits and 32 hex digits come from here: ids of requests and traces. */
+  readonly randomHex: (digits: number) => string;
+  readonly sha256Hex: (bytes: Uint8Array) => Promise<string>;
+  readonly identifiers: IdentifierPort;
+  readonly verifyCredential: VerifyCredential;
+  readonly cells: CellClient;
+  readonly rankCells: RankCells;
+  readonly openConversation: OpenConversation;
+  readonly ledger: LedgerClient;
+  readonly receipts: Receipts;
+  readonly log: Log;
+}

@@ -1,0 +1,183 @@
+import type { Context, Hono } from "hono";
+import type { ConversationScope, TurnView } from "#shared/conversation/rpc.ts";
+import { errorBody } from "#shared/errors/gateway-error.ts";
+import type { ItemRecord } from "#shared/protocol/internal/turn-outcome.ts";
+import type { NewItem, ResponsesRequest } from "#shared/protocol/openai/generation-request.ts";
+import { isItemReference } from "#shared/protocol/openai/input-items.ts";
+import { newItemsToRecords, resolveItemReferences } from "#shared/protocol/openai/items.ts";
+import { parseResponsesRequest } from "#shared/protocol/openai/responses-request.ts";
+import type { EdgeDeps } from "../ports.ts";
+import { factsOf } from "../request-facts.ts";
+import type { EdgeEnvironment, RequestFacts } from "../request-facts.ts";
+import { runDurable } from "../turns/durable-lane.ts";
+import { engineBodyOf } from "../turns/durable-turn.ts";
+import { prepareTurn, throwRefusal } from "../turns/prepared-turn.ts";
+import type { PreparedTurn } from "../turns/prepared-turn.ts";
+import { runStateless } from "../turns/stateless-lane.ts";
+import { itemIdMinter, openClientId } from "../turns/turn-ids.ts";
+import { freshPlaces, readIdempotency, readRequest, respond } from "./generate.ts";
+import { listParameters, readListQuery, listBody, pageOf } from "./item-lists.ts";
+import { mount } from "./route.ts";
+
+const path = "/v1/responses";
+
+/** What a response follows: a stored response, or a conversation that the client names. */
+interface Parent {
+  readonly scope: ConversationScope;
+  /** Null for a conversation as a whole. */
+  readonly turnRandom: string | null;
+}
+
+async function openParent(
+  deps: EdgeDeps,
+  facts: RequestFacts,
+  request: ResponsesRequest,
+): Promise<Parent | null> {
+  const { previousResponseId, conversationId } = request;
+  if (previousResponseId !== null) {
+    return openClientId(deps, facts, previousResponseId, {
+      prefix: "resp",
+      noun: "The previous response",
+      param: "previous_response_id",
+    });
+  }
+  if (conversationId === null) return null;
+  const { scope } = await openClientId(deps, facts, conversationId, {
+    prefix: "conv",
+    noun: "The conversation",
+    param: "conversation",
+  });
+  return { scope, turnRandom: null };
+}
+
+/** The history that the response follows; empty without a parent. */
+async function readHistory(deps: EdgeDeps, parent: Parent | null): Promise<readonly ItemRecord[]> {
+  if (parent === null) return [];
+  const read = await deps.openConversation(parent.scope).readContext(parent);
+  if (read.kind === "refused") throwRefusal(read.error);
+  return read.value;
+}
+
+/** The request's items; the history is read only where one of them refers to it. */
+async function inputItems(
+  deps: EdgeDeps,
+  parent: Parent | null,
+  request: ResponsesRequest,
+): Promise<readonly NewItem[]> {
+  const hasReference = request.items.some(isItemReference);
+  const history = hasReference ? await readHistory(deps, parent) : [];
+  const found = new Map(history.map((item) => [item.id, item]));
+  const resolved = resolveItemReferences(request.items, found);
+  if (!resolved.ok) throwRefusal(resolved.error);
+  return resolved.request;
+}
+
+/** Not stored, in no conversation, under no key: nothing is kept, whatever it follows is only read. */
+async function runUnstored(
+  deps: EdgeDeps,
+  facts: RequestFacts,
+  prepared: PreparedTurn,
+  parent: Parent | null,
+  items: readonly NewItem[],
+) {
+  const history = await readHistory(deps, parent);
+  const stem = deps.identifiers.random(12);
+  const own = newItemsToRecords(items, itemIdMinter(stem));
+  const engine = engineBodyOf(prepared, [...history, ...own]);
+  if (!engine.ok) throwRefusal(engine.error);
+  return runStateless(deps, facts, prepared, engine.body);
+}
+
+async function create(
+  deps: EdgeDeps,
+  facts: RequestFacts,
+  c: Context<EdgeEnvironment>,
+): Promise<Response> {
+  const { request, body } = await readRequest(c, parseResponsesRequest);
+  const prepared = await prepareTurn(deps, facts, {
+    api: "responses",
+    generation: request,
+    echo: request.echo,
+    mayTruncate: request.truncation === "auto",
+  });
+  const idempotency = await readIdempotency(deps, facts, c, path, body);
+  const parent = await openParent(deps, facts, request);
+  const items = await inputItems(deps, parent, request);
+  if (!request.isStored && request.conversationId === null && idempotency === null) {
+    return respond(c, await runUnstored(deps, facts, prepared, parent, items));
+  }
+  const fresh = freshPlaces(deps, idempotency);
+  const answer = await runDurable(deps, facts, prepared, {
+    conversationRandom: parent?.scope.conversationRandom ?? fresh.conversationRandom,
+    mode: parent === null ? "create" : "existing",
+    parentTurnRandom: parent?.turnRandom ?? null,
+    idempotency: idempotency?.claim ?? null,
+    isStored: request.isStored,
+    newItems: (mintItemId) => newItemsToRecords(items, mintItemId),
+    forkRandom: fresh.forkRandom,
+  });
+  return respond(c, answer);
+}
+
+function openResponse(deps: EdgeDeps, c: Context<EdgeEnvironment>) {
+  return openClientId(deps, factsOf(c), c.req.param("id") ?? "", {
+    prefix: "resp",
+    noun: "The response",
+  });
+}
+
+/** A response that has no answer (yet), in OpenAI's shape. */
+function responseWithoutAnswer(turn: TurnView): string {
+  const { rendering, error } = turn;
+  return JSON.stringify({
+    id: turn.publicId,
+    object: "response",
+    created_at: rendering.createdAtSeconds,
+    status: turn.state === "running" ? "in_progress" : turn.state,
+    error:
+      error === null
+        ? null
+        : { code: error.code, message: errorBody(error).error.message },
+    incomplete_details: null,
+    ...rendering.echo,
+    model: rendering.model,
+    output: [],
+    usage: null,
+  });
+}
+
+async function retrieve(deps: EdgeDeps, c: Context<EdgeEnvironment>): Promise<Response> {
+  const { scope, turnRandom } = await openResponse(deps, c);
+  const read = await deps.openConversation(scope).readTurn({ scope, turnRandom });
+  if (read.kind === "refused") throwRefusal(read.error);
+  return new Response(read.value.body ?? responseWithoutAnswer(read.value), {
+    headers: { "content-type": "application/json" },
+  });
+}
+
+async function remove(deps: EdgeDeps, c: Context<EdgeEnvironment>): Promise<Response> {
+  const { scope, turnRandom } = await openResponse(deps, c);
+  const result = await deps.openConversation(scope).deleteTurn({ scope, turnRandom });
+  if (result.kind === "refused") throwRefusal(result.error);
+  return c.json({ id: c.req.param("id"), object: "response", deleted: true });
+}
+
+async function listInput(deps: EdgeDeps, c: Context<EdgeEnvironment>): Promise<Response> {
+  const query = readListQuery(c);
+  const { scope, turnRandom } = await openResponse(deps, c);
+  const read = await deps.openConversation(scope).readTurnInput({ scope, turnRandom });
+  if (read.kind === "refused") throwRefusal(read.error);
+  return c.json(listBody(pageOf(read.value, query)));
+}
+
+/** `POST /v1/responses`, and reading, deleting and listing the input of stored ones. */
+export function addResponses(app: Hono<EdgeEnvironment>, deps: EdgeDeps): void {
+  mount(app, path, { POST: { run: (c) => create(deps, factsOf(c), c) } });
+  mount(app, `${path}/:id`, {
+    GET: { query: ["include", "include[]"], run: (c) => retrieve(deps, c) },
+    DELETE: { run: (c) => remove(deps, c) },
+  });
+  mount(app, `${path}/:id/input_items`, {
+    GET: { query: listParameters, run: (c) => listInput(deps, c) },
+  });
+}

@@ -1,0 +1,266 @@
+import type { CellDescription } from "#shared/config/topology.ts";
+import type { FenceAnswer, RelayPolicy, RelayTurn } from "#shared/conversation/relay.ts";
+import type { FenceReply, TurnLease } from "#shared/conversation/rpc.ts";
+import { invariant } from "#shared/errors/invariant.ts";
+import type { ItemRecord } from "#shared/protocol/internal/turn-outcome.ts";
+import type { CellId } from "#shared/residency/brands.ts";
+import { ObjectUnavailableError } from "../ports.ts";
+import type { CellAnswer, EdgeDeps } from "../ports.ts";
+import type { Hops, RequestFacts } from "../request-facts.ts";
+import { beginTurn, composeTurn, engineBodyOf, leasedRequest } from "./durable-turn.ts";
+import type { DurableTurn, TurnPlace } from "./durable-turn.ts";
+import { renderErrorFrames } from "./error-frames.ts";
+import { answerHeaders, refuse, streamContentType } from "./lane-answer.ts";
+import type { LaneAnswer } from "./lane-answer.ts";
+import type { PreparedTurn } from "./prepared-turn.ts";
+import { RelayDriver } from "./relay-driver.ts";
+import type { RelayObject } from "./relay-driver.ts";
+import { replayTurn } from "./replay-turn.ts";
+import { reserve } from "./reservation.ts";
+import type { Reservation } from "./reservation.ts";
+import { noCapacity } from "./stateless-lane.ts";
+import { itemIdMinter } from "./turn-ids.ts";
+
+/** A checkpoint is due after one second or 16 KiB, whichever comes first; docs/architecture.md, one turn. */
+const checkpointIntervalMs = 1_000;
+const checkpointBytes = 16 * 1024;
+/** Other cells that a turn may move to before its first frame. */
+const failoversMax = 1;
+
+function relayPolicy(prepared: PreparedTurn): RelayPolicy {
+  return {
+    checkpointIntervalMs,
+    checkpointBytes,
+    failoversMax,
+    renderError: (error, fromSeq, isJournaled) =>
+      renderErrorFrames(prepared.api, error, fromSeq, isJournaled),
+  };
+}
+
+/** One durable turn from its lease to its end. */
+class DurableRun {
+  readonly #deps: EdgeDeps;
+  readonly #facts: RequestFacts;
+  readonly #prepared: PreparedTurn;
+  readonly #turn: DurableTurn;
+
+  constructor(deps: EdgeDeps, facts: RequestFacts, prepared: PreparedTurn, turn: DurableTurn) {
+    this.#deps = deps;
+    this.#facts = facts;
+    this.#prepared = prepared;
+    this.#turn = turn;
+  }
+
+  cellOf(id: CellId): CellDescription {
+    const cell = this.#facts.jurisdiction.cells.find((candidate) => candidate.id === id);
+    invariant(cell !== undefined, "a leased cell is one of the jurisdiction");
+    return cell;
+  }
+
+  #relayTurn(lease: TurnLease): RelayTurn {
+    const { id, region } = this.cellOf(lease.cell);
+    return { turnId: lease.turnId, attempt: lease.attempt, cell: id, region };
+  }
+
+  /** Asks the leased cell. The client's end does not cancel it: the turn goes on. */
+  #dispatch(lease: TurnLease): Promise<CellAnswer> {
+    const engine = engineBodyOf(this.#prepared, lease.items);
+    if (!engine.ok) {
+      return Promise.resolve({
+        kind: "refused",
+        error: engine.error,
+        mayMove: false,
+        shard: null,
+      });
+    }
+    const { requestId, traceparent } = this.#facts;
+    return this.#deps.cells.startTurn(
+      this.cellOf(lease.cell),
+      leasedRequest(this.#facts, this.#turn, lease, engine),
+      { requestId, traceparent, deadlineMs: lease.deadlineMs, signal: null },
+    );
+  }
+
+  /** An object that cannot be reached is an answer too: the relay decides what it means. */
+  async #fenced(call: Promise<FenceReply>): Promise<FenceAnswer> {
+    try {
+      return (await call).kind;
+    } catch (error) {
+      this.#logFailure(error);
+      return "failed";
+    }
+  }
+
+  #logFailure(error: unknown): void {
+    const isKnown = error instanceof ObjectUnavailableError;
+    this.#deps.log(isKnown ? "warn" : "error", "objectCallFailed", {
+      requestId: this.#facts.requestId,
+      reason: isKnown ? error.failure : "bug",
+    });
+  }
+
+  /** Lets the cell forget frames that are journaled; in the background. */
+  #acknowledge(turn: RelayTurn, seq: number): void {
+    const { requestId, traceparent, deadlineMs, waitUntil } = this.#facts;
+    const { turnId, attempt } = turn;
+    const call = { requestId, traceparent, deadlineMs, signal: null };
+    waitUntil(
+      this.#deps.cells.acknowledge(this.cellOf(turn.cell), { turnId, attempt, seq }, call),
+    );
+  }
+
+  #object(): RelayObject {
+    const { object, scope, cells } = this.#turn;
+    return {
+      checkpoint: async ({ turnId, attempt, ...turn }, segment) => {
+        const reply = await this.#fenced(object.checkpoint({ scope, turnId, attempt, segment }));
+        if (reply === "ok") this.#acknowledge({ turnId, attempt, ...turn }, segment.toSeq);
+        return reply;
+      },
+      complete: async ({ turnId, attempt, ...turn }, segment, outcome) => {
+        const reply = await this.#fenced(
+          object.completeTurn({ scope, turnId, attempt, segment, outcome }),
+        );
+        if (reply === "ok" && segment !== null) {
+          this.#acknowledge({ turnId, attempt, ...turn }, segment.toSeq);
+        }
+        return reply;
+      },
+      failover: async ({ turnId, attempt }, segment, reason) => {
+        try {
+          const result = await object.failover({
+            scope,
+            turnId,
+            attempt,
+            segment,
+            reason,
+            cells: cells.map(({ id }) => id),
+          });
+          if (result.kind === "superseded") return { kind: "stopped", error: null };
+          if (result.kind === "stop") return { kind: "stopped", error: result.error };
+          const answer = await this.#dispatch(result.lease);
+          return { kind: "moved", turn: this.#relayTurn(result.lease), answer };
+        } catch (error) {
+          this.#logFailure(error);
+          return { kind: "stopped", error: noCapacity };
+        }
+      },
+    };
+  }
+
+  /** Relays the turn and answers as soon as there is something to answer with. */
+  async relay(lease: TurnLease, reservation: Reservation): Promise<LaneAnswer> {
+    const { stream } = this.#prepared.generation;
+    const driver = new RelayDriver({
+      lane: "durable",
+      isStreamed: stream,
+      turn: this.#relayTurn(lease),
+      policy: relayPolicy(this.#prepared),
+      deadlineMs: lease.deadlineMs,
+      now: this.#deps.now,
+      object: this.#object(),
+      clientSignal: this.#facts.signal,
+    });
+    const whole = (async () => {
+      driver.start(await this.#dispatch(lease));
+      const end = await driver.done;
+      if (end.outcome !== null) reservation.settle({ kind: "outcome", outcome: end.outcome });
+      return end;
+    })();
+    // Where the client goes first, the rest of the turn is relayed to the object for as long as the platform allows.
+    this.#facts.waitUntil(whole);
+    await Promise.race([driver.begun, whole]);
+    const { ids } = this.#turn;
+    const hops: Hops = {
+      hasObject: true,
+      cell: this.cellOf(driver.turn.cell),
+      shard: driver.answer?.headers.get("x-meridian-shard") ?? null,
+      rejected: [],
+    };
+    const parts = {
+      conversationId: ids.conversationId,
+      streamId: ids.streamId,
+      rateLimit: reservation.headers,
+    };
+    if (driver.readable !== null) {
+      const headers = answerHeaders({
+        contentType: streamContentType,
+        shard: hops.shard,
+        ...parts,
+      });
+      return { response: new Response(driver.readable, { headers }), hops };
+    }
+    const { outcome, error } = await whole;
+    const known: Hops = {
+      ...hops,
+      shard: outcome?.shard ?? hops.shard,
+      rejected: outcome?.rejected ?? [],
+    };
+    const body = outcome?.body ?? null;
+    if (error !== null || body === null) {
+      return refuse(error ?? noCapacity, known, {
+        ...reservation.headers,
+        "x-meridian-conversation": ids.conversationId,
+      });
+    }
+    const headers = answerHeaders({
+      contentType: "application/json",
+      shard: known.shard,
+      ...parts,
+    });
+    return { response: new Response(body, { headers }), hops: known };
+  }
+}
+
+/** Worker → Conversation object → cell → shard. The turn goes on when the client goes, and can be read again by its id. */
+export async function runDurable(
+  deps: EdgeDeps,
+  facts: RequestFacts,
+  prepared: PreparedTurn,
+  place: TurnPlace,
+): Promise<LaneAnswer> {
+  let at = place;
+  let turn = await composeTurn(deps, facts, prepared, at.conversationRandom);
+  const reservation = await reserve(deps, facts, prepared, turn.ids.turnId);
+  const noCell: Hops = { hasObject: true, cell: null, shard: null, rejected: [] };
+  if (reservation.kind === "refused") {
+    return refuse(reservation.error, { ...noCell, hasObject: false }, reservation.headers);
+  }
+  const newItems = place.newItems(itemIdMinter(turn.ids.itemIdStem));
+  let seedItems: readonly ItemRecord[] = [];
+  try {
+    let begun = await beginTurn(facts, turn, at, seedItems, newItems);
+    if (begun.kind === "fork") {
+      // The parent is no longer the last turn there: this one goes on in a conversation of its own.
+      seedItems = begun.items;
+      at = {
+        ...at,
+        mode: "create",
+        parentTurnRandom: null,
+        conversationRandom: place.forkRandom,
+      };
+      turn = await composeTurn(deps, facts, prepared, at.conversationRandom);
+      begun = await beginTurn(facts, turn, at, seedItems, newItems);
+    }
+    switch (begun.kind) {
+      case "lease":
+        return await new DurableRun(deps, facts, prepared, turn).relay(begun.lease, reservation);
+      case "replay":
+        reservation.settle({ kind: "nothing" });
+        return await replayTurn(deps, facts, {
+          turn: begun.turn,
+          scope: turn.scope,
+          object: turn.object,
+          rateLimit: reservation.headers,
+        });
+      case "refused":
+        reservation.settle({ kind: "nothing" });
+        return refuse(begun.error, noCell, reservation.headers);
+      case "fork":
+        invariant(false, "a turn without a parent does not fork");
+    }
+  } catch (error) {
+    reservation.settle({ kind: "nothing" });
+    throw error;
+  }
+}

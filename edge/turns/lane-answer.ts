@@ -1,0 +1,64 @@
+import { errorResponseParts } from "#shared/errors/gateway-error.ts";
+import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
+import { outcomeHeader } from "#shared/protocol/internal/stream.ts";
+import { parseTurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
+import type { TurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
+import type { Hops } from "../request-facts.ts";
+
+/** What a lane answers with; the hops go into the receipt. */
+export interface LaneAnswer {
+  readonly response: Response;
+  readonly hops: Hops;
+  readonly errorCode?: string;
+}
+
+/** Content type of every stream. */
+export const streamContentType = "text/event-stream; charset=utf-8";
+
+/** Headers of a successful answer; ids of the durable lane only where there are any. */
+export function answerHeaders(parts: {
+  readonly contentType: string;
+  readonly shard: string | null;
+  readonly conversationId?: string;
+  readonly streamId?: string;
+  readonly rateLimit?: Readonly<Record<string, string>>;
+}): Headers {
+  const headers = new Headers({
+    "content-type": parts.contentType,
+    "x-meridian-level": "0",
+    ...parts.rateLimit,
+  });
+  if (parts.shard !== null) headers.set("x-meridian-shard", parts.shard);
+  if (parts.conversationId !== undefined)
+    headers.set("x-meridian-conversation", parts.conversationId);
+  if (parts.streamId !== undefined) headers.set("x-meridian-stream", parts.streamId);
+  return headers;
+}
+
+/** An error answer of a lane, with the hops that led to it. */
+export function refuse(
+  error: ErrorOutcome,
+  hops: Hops,
+  extraHeaders: Readonly<Record<string, string>> = {},
+): LaneAnswer {
+  const { status, headers, body } = errorResponseParts(error);
+  const response = new Response(JSON.stringify(body), {
+    // Codes that exist only inside a stream have no status of their own; before a stream they are a bad upstream.
+    status: status === 200 ? 502 : status,
+    headers: { ...headers, ...extraHeaders },
+  });
+  return { response, hops, errorCode: error.code };
+}
+
+/** The outcome in an answer's header, or null when there is none or it is none. */
+export function readOutcomeHeader(headers: Headers): TurnOutcome | null {
+  const text = headers.get(outcomeHeader);
+  if (text === null) return null;
+  try {
+    const base64 = text.replaceAll("-", "+").replaceAll("_", "/");
+    const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+    return parseTurnOutcome(new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes));
+  } catch {
+    return null;
+  }
+}
