@@ -10,7 +10,7 @@ import { readWith } from "./schema-refusal.ts";
 import { measurePrompts } from "./token-lists.ts";
 
 /** Choices of one request: prompts × n. OpenAI's own maximum of `n`, and what a turn's outcome holds. */
-export const choicesMax = 128;
+const choicesMax = 128;
 
 const schema = z.looseObject({
   ...common,

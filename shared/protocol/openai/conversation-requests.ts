@@ -17,11 +17,11 @@ import { readList } from "./request-rules.ts";
 import { readWith } from "./schema-refusal.ts";
 
 /** Items that one call may add (OpenAI API reference, conversations). */
-export const itemsPerCallMax = 20;
+const itemsPerCallMax = 20;
 /** Items that one page may hold (OpenAI API reference). */
-export const pageItemsMax = 100;
+const pageItemsMax = 100;
 /** Items of a page when the client names no `limit` (OpenAI API reference). */
-export const pageItemsDefault = 20;
+const pageItemsDefault = 20;
 
 const withMetadata = z.looseObject({ metadata: metadata.nullish() });
 

@@ -10,7 +10,7 @@ import { readWith } from "./schema-refusal.ts";
 import { measurePrompts } from "./token-lists.ts";
 
 /** Inputs of one request (OpenAI API reference: arrays of 2,048 dimensions or less). */
-export const embeddingInputsMax = 2048;
+const embeddingInputsMax = 2048;
 
 const schema = z.looseObject({
   ...common,

@@ -110,7 +110,7 @@ function readMessage(value: JsonObject, path: readonly PathSegment[]): Read {
 }
 
 /** One element of `input` or `items` at `path`: checked, and in the one form that histories have. */
-export function readInputItem(value: JsonValue, path: readonly PathSegment[]): Read {
+function readInputItem(value: JsonValue, path: readonly PathSegment[]): Read {
   if (!isJsonObject(value)) return refuseType(path, value, "an object");
   const type: unknown =
     value["type"] ?? (value["role"] === undefined ? "item_reference" : "message");

@@ -3,9 +3,9 @@ import * as z from "zod";
 /** Largest `n` (OpenAI's own maximum is 128); every choice holds a place on a shard. */
 export const choicesPerPromptMax = 16;
 /** OpenAI API reference: up to 4 sequences. */
-export const stopSequencesMax = 4;
+const stopSequencesMax = 4;
 /** OpenAI API reference, metadata: 16 pairs, keys of 64, values of 512 characters. */
-export const metadataPairsMax = 16;
+const metadataPairsMax = 16;
 /** OpenAI API reference: `tools` holds up to 128 functions. */
 export const toolsMax = 128;
 /** Entries of `logit_bias`; vLLM's sampler holds up to 1,024. */
@@ -32,10 +32,10 @@ export function decimal(min: number, max: number): z.ZodType<number> {
 }
 
 /** `model`: what the topology may name it, and a bound for what it may not. */
-export const modelName = z.string().min(1).max(256);
+const modelName = z.string().min(1).max(256);
 
 /** A name that the tenant makes up. */
-export const tenantName = z.string().max(tenantNameCharactersMax);
+const tenantName = z.string().max(tenantNameCharactersMax);
 
 /** `metadata` of any object. */
 export const metadata = z
@@ -48,7 +48,7 @@ export const metadata = z
   });
 
 /** `stop`. */
-export const stop = z.union([z.string().min(1), z.array(z.string().min(1)).max(stopSequencesMax)]);
+const stop = z.union([z.string().min(1), z.array(z.string().min(1)).max(stopSequencesMax)]);
 
 /** Sampling parameters that chat and completions have in common, and that engines know for responses too. */
 export const sampling = {
