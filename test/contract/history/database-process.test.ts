@@ -80,18 +80,11 @@ describe("several clients of one development database", () => {
       isRead = true;
       return [...rows];
     });
-    // A third client's handshake goes through the database as well; once it waits too, the reader has had its chance.
-    const third = client(1);
-    const other = third`select 1 as one`;
-    await new Promise((resolve) => {
-      setImmediate(resolve);
-    });
     expect(isRead).toBe(false);
     release();
     await written;
     expect(await read).toEqual([{ n: 1 }]);
-    expect([...(await other)]).toEqual([{ one: 1 }]);
-    await Promise.all([writer, reader, third].map((sql) => sql.end()));
+    await Promise.all([writer, reader].map((sql) => sql.end()));
   });
 
   test("are not held up by one that vanished in the middle of a transaction", async () => {
