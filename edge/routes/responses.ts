@@ -134,10 +134,7 @@ function responseWithoutAnswer(turn: TurnView): string {
     object: "response",
     created_at: rendering.createdAtSeconds,
     status: turn.state === "running" ? "in_progress" : turn.state,
-    error:
-      error === null
-        ? null
-        : { code: error.code, message: errorBody(error).error.message },
+    error: error === null ? null : { code: error.code, message: errorBody(error).error.message },
     incomplete_details: null,
     ...rendering.echo,
     model: rendering.model,

@@ -104,9 +104,7 @@ class DurableRun {
     const { requestId, traceparent, deadlineMs, waitUntil } = this.#facts;
     const { turnId, attempt } = turn;
     const call = { requestId, traceparent, deadlineMs, signal: null };
-    waitUntil(
-      this.#deps.cells.acknowledge(this.cellOf(turn.cell), { turnId, attempt, seq }, call),
-    );
+    waitUntil(this.#deps.cells.acknowledge(this.cellOf(turn.cell), { turnId, attempt, seq }, call));
   }
 
   #object(): RelayObject {

@@ -55,11 +55,11 @@ export async function composeTurn(
   const ids = await mintTurnIds(deps.identifiers, facts, api, conversationRandom);
   const { cells } = deps.rankCells(
     {
-    jurisdiction: facts.jurisdiction.id,
-    model: prepared.model.id,
-    priority: facts.priority,
-    affinityKey: prepared.affinityKey,
-    homeCell: null,
+      jurisdiction: facts.jurisdiction.id,
+      model: prepared.model.id,
+      priority: facts.priority,
+      affinityKey: prepared.affinityKey,
+      homeCell: null,
     },
     facts.waitUntil,
   );

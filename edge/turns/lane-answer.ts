@@ -57,7 +57,9 @@ export function readOutcomeHeader(headers: Headers): TurnOutcome | null {
   try {
     const base64 = text.replaceAll("-", "+").replaceAll("_", "/");
     const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
-    return parseTurnOutcome(new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes));
+    return parseTurnOutcome(
+      new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes),
+    );
   } catch {
     return null;
   }

@@ -169,9 +169,7 @@ export class RelayDriver {
         return { kind: "cut", reason: "invalid" };
       case "outcome": {
         const outcome = parseTurnOutcome(decoder.decode(blocks.json));
-        return outcome === null
-          ? { kind: "cut", reason: "invalid" }
-          : { kind: "outcome", outcome };
+        return outcome === null ? { kind: "cut", reason: "invalid" } : { kind: "outcome", outcome };
       }
     }
   }

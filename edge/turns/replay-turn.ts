@@ -158,12 +158,7 @@ export async function replayTurn(
   if (turn.state === "failed" || turn.state === "cancelled") {
     return refuse(turn.error ?? interrupted, hops, replay.rateLimit);
   }
-  const streamId = await streamIdOf(
-    deps.identifiers,
-    facts,
-    conversationRandom,
-    turn.turnRandom,
-  );
+  const streamId = await streamIdOf(deps.identifiers, facts, conversationRandom, turn.turnRandom);
   const common = { conversationId, streamId, rateLimit: replay.rateLimit };
   if (turn.rendering.stream) {
     const { readable, writable } = new IdentityTransformStream();

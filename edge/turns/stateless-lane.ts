@@ -99,11 +99,11 @@ async function dispatch(
 ): Promise<Dispatched> {
   const { cells } = deps.rankCells(
     {
-    jurisdiction: facts.jurisdiction.id,
-    model: prepared.model.id,
-    priority: facts.priority,
-    affinityKey: prepared.affinityKey,
-    homeCell: null,
+      jurisdiction: facts.jurisdiction.id,
+      model: prepared.model.id,
+      priority: facts.priority,
+      affinityKey: prepared.affinityKey,
+      homeCell: null,
     },
     facts.waitUntil,
   );
@@ -205,9 +205,7 @@ async function relay(
       // The cell ends the engine's request when this connection closes.
       abort.abort();
       reservation.settle(
-        outcome === null
-          ? { kind: "frames", count: framesWritten }
-          : { kind: "outcome", outcome },
+        outcome === null ? { kind: "frames", count: framesWritten } : { kind: "outcome", outcome },
       );
       if (error !== null) {
         const fields = { requestId: facts.requestId, cell: cell.id, code: error.code };

@@ -284,7 +284,9 @@ function fail(
 function abandon(state: RelayState, error: ErrorOutcome, policy: RelayPolicy): RelayStep {
   const hasBegun = state.isStreamed && state.writtenSeq > 0;
   const end = finish({ ...state, final: null }, error);
-  const effects = hasBegun ? writes(state, policy.renderError(error, state.writtenSeq + 1, false).bytes) : [];
+  const effects = hasBegun
+    ? writes(state, policy.renderError(error, state.writtenSeq + 1, false).bytes)
+    : [];
   return { state: end.state, effects: [{ kind: "disconnect" }, ...effects, ...end.effects] };
 }
 
