@@ -53,7 +53,12 @@ export type ConfigResult =
   | { readonly ok: true; readonly config: CellConfig }
   | { readonly ok: false; readonly problems: readonly TopologyProblem[] };
 
-const hexKey = z.string().regex(/^[0-9a-f]{64}$/, "64 lower-case hex digits");
+const hexWanted = "64 lower-case hex digits";
+const hexKey = z.string(hexWanted).regex(/^[0-9a-f]{64}$/, hexWanted);
+
+function text(wanted: string) {
+  return z.string(wanted).min(1, wanted);
+}
 
 const signingKeysSchema = z
   .strictObject({
@@ -64,16 +69,16 @@ const signingKeysSchema = z
   .refine(({ current, keys }) => Object.hasOwn(keys, current), "a current key that is among keys");
 
 const environmentSchema = z.object({
-  MERIDIAN_TOPOLOGY: z.string().min(1, "the path of the topology file"),
-  MERIDIAN_CELL: z.string().min(1, "the id of a cell of the topology"),
+  MERIDIAN_TOPOLOGY: text("the path of the topology file"),
+  MERIDIAN_CELL: text("the id of a cell of the topology"),
   MERIDIAN_PORT: z
     .string()
     .regex(/^\d{1,5}$/, "a port, 0 to 65535")
     .transform(Number)
     .refine((port) => port <= 65_535, "a port, 0 to 65535")
     .optional(),
-  MERIDIAN_DATA_DIR: z.string().min(1, "a folder for what the cell keeps"),
-  CELL_SIGNING_KEYS: z.string().min(1, '{"current":"k1","keys":{"k1":"<64 hex digits>"}}'),
+  MERIDIAN_DATA_DIR: text("a folder for what the cell keeps"),
+  CELL_SIGNING_KEYS: text('{"current":"k1","keys":{"k1":"<64 hex digits>"}}'),
   CACHE_SALT_KEY: hexKey,
   HEALTH_KV_URL: z.url({ protocol: /^https?$/ }).optional(),
   HEALTH_KV_TOKEN: z.string().min(1).optional(),

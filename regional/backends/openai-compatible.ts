@@ -138,17 +138,18 @@ async function readStream(
   const { message } = response;
   const reader = createEngineStreamReader({ path, choices: choicesOf(path, body), model: null });
   const decode = createStrictDecoder();
-  let closing: NodeJS.Timeout | null = null;
+  let stopClosing: (() => void) | null = null;
   try {
     for await (const chunk of message as AsyncIterable<Uint8Array>) {
       const text = decode(chunk);
       if (text === null) return { reason: "invalid", detail: "utf8" };
       const events = reader.push(text);
       sink.events(events);
-      if (closing === null && events.some(({ kind }) => kind === "done")) {
+      if (stopClosing === null && events.some(({ kind }) => kind === "done")) {
         // The answer is whole; a server that does not close its stream keeps no socket of ours.
-        closing = setTimeout(() => message.destroy(), closeTimeoutMs);
-        closing.unref();
+        const timer = setTimeout(() => message.destroy(), closeTimeoutMs);
+        timer.unref();
+        stopClosing = () => clearTimeout(timer);
       }
       const room = sink.room();
       if (room !== null) await room;
@@ -156,7 +157,7 @@ async function readStream(
   } catch {
     return { reason: "cut" };
   } finally {
-    if (closing !== null) clearTimeout(closing);
+    stopClosing?.();
     if (!message.complete) message.destroy();
   }
   if (decode(null) === null) return { reason: "invalid", detail: "utf8" };

@@ -165,13 +165,13 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       return () => {};
     },
     wake() {
-      for (const model of [...queues.keys()]) serve(model);
+      for (const model of queues.keys()) serve(model);
     },
     waiting: () => new Map([...queues].map(([model, queue]) => [model, queue.size])),
     drain() {
       isDraining = true;
-      for (const queue of [...queues.values()]) {
-        for (const waiter of [...queue]) {
+      for (const queue of queues.values()) {
+        for (const waiter of queue) {
           if (leave(waiter)) waiter.settle({ kind: "none", reason: "draining", rejected: [] });
         }
       }

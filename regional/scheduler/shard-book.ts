@@ -25,6 +25,8 @@ interface Shard {
   promptTokens: number;
   breaker: BreakerState;
   saturatedUntilMs: number;
+  /** Whether its last sign was one of life. Until it gave one it is not counted on; it may still be tried. */
+  isAlive: boolean;
 }
 
 /** A shard as metrics, readiness and health hints show it. */
@@ -81,6 +83,7 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
         promptTokens: 0,
         breaker: closedBreaker(options.nowMs),
         saturatedUntilMs: 0,
+        isAlive: false,
       },
     ]),
   );
@@ -137,13 +140,16 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
       const shard = shardOf(id);
       shard.inFlight -= 1;
       shard.promptTokens -= promptTokens;
-      step(shard, breakerEventOf(result), nowMs);
+      const event = breakerEventOf(result);
+      step(shard, event, nowMs);
+      if (event === "success") shard.isAlive = true;
       if (result.kind !== "failed" || result.failure.reason !== "saturated") return;
       const waitMs = Math.min(saturatedMsMax, result.failure.retryAfterMs ?? saturatedMsDefault);
       shard.saturatedUntilMs = nowMs + waitMs;
     },
     probed(id, result, nowMs) {
       const shard = shardOf(id);
+      shard.isAlive = result.ok;
       if (!result.ok) return step(shard, "failure", nowMs);
       // Live traffic outweighs what a shard says of itself: a probe helps to close a breaker, and hides no failure.
       if (viewAt(shard.breaker, nowMs).kind === "halfOpen") step(shard, "success", nowMs);
@@ -172,7 +178,7 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
           inFlight: shard.inFlight,
           concurrentRequestsMax,
           promptTokens: shard.promptTokens,
-          isUsable,
+          isUsable: isOpen && shard.isAlive,
         };
       }),
   };

@@ -1,0 +1,251 @@
+import { fileURLToPath } from "node:url";
+import type { Hono } from "hono";
+import { defaultQueuePolicy } from "#shared/admission/queue-policy.ts";
+import type { QueuePolicy } from "#shared/admission/queue-policy.ts";
+import { defaultBreakerPolicy } from "#shared/breaker/breaker.ts";
+import { defaultTurnPolicy } from "#shared/conversation/turn-policy.ts";
+import type { TurnPolicy } from "#shared/conversation/turn-policy.ts";
+import { createEncoder } from "#shared/protocol/encoders/create-encoder.ts";
+import type { HistoryStore } from "#shared/protocol/internal/history.ts";
+import type { ShardId } from "#shared/residency/brands.ts";
+import type { Log } from "#shared/telemetry/log-record.ts";
+import { createMetricsRegistry } from "#shared/telemetry/metrics.ts";
+import { createCacheSalt } from "./adapters/cache-salt.ts";
+import { createCallVerifier } from "./adapters/call-verifier.ts";
+import { createHealthPublisher } from "./adapters/health-publisher.ts";
+import { createJsonLog } from "./adapters/json-log.ts";
+import { systemClock } from "./adapters/system-clock.ts";
+import { systemRandom } from "./adapters/system-random.ts";
+import { createCellApp } from "./app.ts";
+import { knownExtensions } from "./backends/dialect.ts";
+import { createOpenAiCompatible } from "./backends/openai-compatible.ts";
+import type { CellConfig } from "./config.ts";
+import { openHistory } from "./history/index.ts";
+import type { Engine } from "./ports/engine.ts";
+import { createProber, defaultProberPolicy } from "./prober/prober.ts";
+import type { NotReadyReason, Readiness } from "./routes/cell-deps.ts";
+import { registerCellGauges } from "./scheduler/cell-gauges.ts";
+import { describeCell } from "./scheduler/cell-snapshot.ts";
+import { createScheduler } from "./scheduler/scheduler.ts";
+import { createShardBook } from "./scheduler/shard-book.ts";
+import { createBufferBudget } from "./turns/buffer-budget.ts";
+import { createTurnRegistry, defaultRegistryPolicy } from "./turns/turn-registry.ts";
+import type { RegistryPolicy } from "./turns/turn-registry.ts";
+import { createTurnTelemetry } from "./turns/turn-telemetry.ts";
+import { createUsageQueue } from "./turns/usage-queue.ts";
+
+/** Frames of all turns together, bytes. */
+const bufferBytesMax = 256 * 1024 * 1024;
+/** How often running turns see the time, forgotten ones are swept, usage is written and the database is asked, ms. */
+const turnTickMs = 100;
+const sweepMs = 1_000;
+const databaseAskMs = 2_000;
+const databaseAnswerMs = 1_500;
+/** Streams that say nothing are closed by proxies after 30 s or more. */
+const heartbeatMs = 10_000;
+
+/** A cell, wired. */
+export interface Cell {
+  readonly app: Hono;
+  readonly log: Log;
+  /** Begins to probe, publish and tick. */
+  start(): void;
+  /** Takes no new turn from now on; resolves when none runs, at the latest after `deadlineMs` from now. */
+  drain(timeoutMs: number): Promise<void>;
+  /** Ends timers and connections. */
+  close(): Promise<void>;
+}
+
+/** What tests put in place of the defaults. */
+export interface CellOverrides {
+  readonly history?: HistoryStore;
+  readonly writeLog?: (line: string) => void;
+  readonly turnPolicy?: Partial<TurnPolicy>;
+  readonly queuePolicy?: Partial<QueuePolicy>;
+  readonly registryPolicy?: Partial<RegistryPolicy>;
+  readonly bufferBytesMax?: number;
+}
+
+/** The composition root: the only place that knows configuration and adapters both. */
+export async function createCell(config: CellConfig, overrides: CellOverrides = {}): Promise<Cell> {
+  const { cell } = config;
+  const clock = systemClock;
+  const random = systemRandom;
+  const startedAtMs = clock.nowMs();
+  const log = createJsonLog({
+    part: "cell",
+    minimum: config.logLevel,
+    cell: cell.id,
+    region: cell.region,
+    jurisdiction: cell.jurisdiction,
+    ...(overrides.writeLog === undefined ? {} : { write: overrides.writeLog }),
+  });
+  const metrics = createMetricsRegistry();
+  const history =
+    overrides.history ??
+    (await openHistory({
+      database: config.database,
+      dataDir: config.dataDir,
+      migrationsDir: fileURLToPath(new URL("../migrations", import.meta.url)),
+      onLog: ({ event, reason }) =>
+        log(event === "history_connected" ? "info" : "warn", event, { reason }),
+    }));
+  const engines = createEngines(config);
+  const book = createShardBook({
+    shards: config.shards.map(({ description }) => description),
+    jurisdiction: cell.jurisdiction,
+    nowMs: startedAtMs,
+    random: () => random.unit(),
+    policy: defaultBreakerPolicy,
+  });
+  const scheduler = createScheduler({
+    book,
+    clock,
+    random,
+    policy: { ...defaultQueuePolicy, ...overrides.queuePolicy },
+  });
+  const budget = createBufferBudget(overrides.bufferBytesMax ?? bufferBytesMax);
+  const usage = createUsageQueue(history, clock);
+  const registry = createTurnRegistry({
+    budget,
+    clock,
+    policy: { ...defaultRegistryPolicy, ...overrides.registryPolicy },
+    deps: {
+      cell: cell.id,
+      region: cell.region,
+      scheduler,
+      engines,
+      createEncoder,
+      clock,
+      policy: { ...defaultTurnPolicy, ...overrides.turnPolicy },
+      observer: createTurnTelemetry({ metrics, log, usage, clock }),
+    },
+  });
+  registerCellGauges(metrics, {
+    book,
+    scheduler,
+    registry,
+    budget,
+    usage,
+    clock,
+    cell: cell.id,
+    region: cell.region,
+  });
+  const publishFailures = metrics.counter(
+    "meridian_health_publish_failures_total",
+    "Health hints that could not be written.",
+  );
+  const publisher =
+    config.healthKv === null
+      ? null
+      : createHealthPublisher({
+          url: config.healthKv.url,
+          token: config.healthKv.token,
+          macKeyHex: config.healthKv.macKey,
+          cell: cell.id,
+          nowMs: () => clock.nowMs(),
+          snapshot: () =>
+            describeCell(book.statuses(clock.nowMs()), scheduler.waiting(), isDraining),
+          onFailure: () => publishFailures.add({}),
+        });
+  const prober = createProber({
+    engines,
+    clock,
+    policy: defaultProberPolicy,
+    onResult: (shard, result) => book.probed(shard, result, clock.nowMs()),
+  });
+  let isDraining = false;
+  let isDatabaseThere = false;
+  const stops: (() => void)[] = [];
+
+  async function askDatabase(): Promise<void> {
+    isDatabaseThere = await history.ping(clock.nowMs() + databaseAnswerMs);
+  }
+
+  function readiness(): Readiness {
+    const reasons: NotReadyReason[] = [];
+    const isUsable = book.statuses(clock.nowMs()).some((status) => status.isUsable);
+    if (isDraining) reasons.push("draining");
+    if (!isUsable) reasons.push("noUsableShard");
+    if (!isDatabaseThere) reasons.push("databaseUnavailable");
+    return { isReady: isUsable && !isDraining, reasons };
+  }
+
+  const app = createCellApp({
+    cell,
+    verifier: createCallVerifier({
+      keys: new Map(Object.entries(config.signingKeys.keys)),
+      cell: cell.id,
+      startedAtMs,
+      nowMs: () => clock.nowMs(),
+    }),
+    registry,
+    history,
+    clock,
+    random,
+    log,
+    metrics,
+    readiness,
+    heartbeatMs,
+  });
+
+  return {
+    app,
+    log,
+    start() {
+      void askDatabase();
+      stops.push(
+        prober.start(),
+        clock.every(turnTickMs, () => {
+          registry.tick();
+          scheduler.wake();
+        }),
+        clock.every(sweepMs, () => {
+          registry.sweep();
+          void usage.flush();
+        }),
+        clock.every(databaseAskMs, () => void askDatabase()),
+      );
+      publisher?.start();
+    },
+    async drain(timeoutMs) {
+      isDraining = true;
+      publisher?.notify();
+      registry.drain();
+      scheduler.drain();
+      const late = Promise.withResolvers<void>();
+      const stop = clock.after(timeoutMs, () => late.resolve());
+      await Promise.race([registry.idle(), late.promise]);
+      stop();
+      registry.abortAll({
+        code: "interrupted",
+        message: "The cell was shut down during the answer.",
+      });
+      await usage.flush();
+    },
+    async close() {
+      for (const stop of stops.splice(0)) stop();
+      publisher?.stop();
+      for (const engine of engines.values()) engine.close();
+      await history.close();
+    },
+  };
+}
+
+function createEngines(config: CellConfig): ReadonlyMap<ShardId, Engine> {
+  const cacheSalt = createCacheSalt(config.cacheSaltKey);
+  return new Map(
+    config.shards.map(({ apiKey, description, engineModel, url }) => [
+      description.id,
+      createOpenAiCompatible({
+        shard: description.id,
+        url,
+        apiKey,
+        engineModel,
+        extensions: knownExtensions(description.backend.kind),
+        cacheSalt,
+        clock: systemClock,
+      }),
+    ]),
+  );
+}

@@ -1,0 +1,54 @@
+import type { MetricsRegistry } from "#shared/telemetry/metrics.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { BufferBudget } from "../turns/buffer-budget.ts";
+import type { TurnRegistry } from "../turns/turn-registry.ts";
+import type { UsageQueue } from "../turns/usage-queue.ts";
+import type { Scheduler } from "./scheduler.ts";
+import type { ShardBook } from "./shard-book.ts";
+
+/** Registers what is read when metrics are: shards, queues, buffers. */
+export function registerCellGauges(
+  metrics: MetricsRegistry,
+  parts: {
+    readonly book: ShardBook;
+    readonly scheduler: Scheduler;
+    readonly registry: TurnRegistry;
+    readonly budget: BufferBudget;
+    readonly usage: UsageQueue;
+    readonly clock: Clock;
+    readonly cell: string;
+    readonly region: string;
+  },
+): void {
+  const { book, budget, clock, registry, scheduler, usage } = parts;
+  metrics.gauge("meridian_shard_in_flight", "Turns on a shard.", (gauge) => {
+    for (const { id, inFlight } of book.statuses(clock.nowMs())) gauge.set({ shard: id }, inFlight);
+  });
+  metrics.gauge("meridian_shard_breaker_state", "1 for the state a breaker is in.", (gauge) => {
+    for (const { id, breaker } of book.statuses(clock.nowMs())) {
+      gauge.set({ shard: id, state: breaker }, 1);
+    }
+  });
+  metrics.gauge("meridian_shard_weight_ratio", "Health weight of a shard, 0 to 1.", (gauge) => {
+    for (const { id, weight } of book.statuses(clock.nowMs())) gauge.set({ shard: id }, weight);
+  });
+  metrics.gauge("meridian_queue_turns", "Turns that wait for a shard of a model.", (gauge) => {
+    for (const [model, count] of scheduler.waiting()) gauge.set({ model }, count);
+  });
+  metrics.gauge("meridian_running_turns", "Turns that run.", (gauge) => {
+    gauge.set({}, registry.runningCount());
+  });
+  metrics.gauge("meridian_frame_buffer_bytes", "Frames that are kept.", (gauge) => {
+    gauge.set({}, budget.usedBytes());
+  });
+  metrics.gauge(
+    "meridian_history_backlog",
+    "Usage records that wait for the database.",
+    (gauge) => {
+      gauge.set({}, usage.waitingCount());
+    },
+  );
+  metrics.gauge("meridian_build_info", "Constant 1, with the place of this cell.", (gauge) => {
+    gauge.set({ cell: parts.cell, region: parts.region }, 1);
+  });
+}

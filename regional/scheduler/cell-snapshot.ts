@@ -1,0 +1,44 @@
+import type { CellHint, ShardHint } from "#shared/health/hint.ts";
+import type { ShardStatus } from "./shard-book.ts";
+
+/** What a cell tells the edges about itself: coarse numbers, no URLs, no tenants. */
+export function describeCell(
+  statuses: readonly ShardStatus[],
+  waiting: ReadonlyMap<string, number>,
+  isDraining: boolean,
+): Pick<CellHint, "weight" | "saturation" | "level" | "models" | "shards"> {
+  const capacity = statuses.reduce((sum, shard) => sum + shard.concurrentRequestsMax, 0);
+  const usable = statuses.reduce((sum, shard) => sum + usableCapacity(shard), 0);
+  const inFlight = statuses.reduce((sum, shard) => sum + shard.inFlight, 0);
+  return {
+    weight: isDraining || capacity === 0 ? 0 : round(usable / capacity),
+    saturation: usable === 0 ? 0 : round(inFlight / usable),
+    level: 0,
+    models: [...new Set(statuses.filter(isServing).map(({ model }) => model))].toSorted(),
+    shards: statuses.map((shard) => hintOf(shard, waiting.get(shard.model) ?? 0)),
+  };
+}
+
+function isServing(shard: ShardStatus): boolean {
+  return shard.breaker !== "open";
+}
+
+function usableCapacity(shard: ShardStatus): number {
+  return shard.weight * shard.concurrentRequestsMax;
+}
+
+/** Hundredths: a hint that changed by less is not worth a write. */
+function round(value: number): number {
+  return Math.round(value * 100) / 100;
+}
+
+function hintOf(shard: ShardStatus, queued: number): ShardHint {
+  const { id, inFlight, weight } = shard;
+  return {
+    id,
+    weight: round(weight),
+    state: shard.breaker === "open" ? "failed" : "ready",
+    inFlight,
+    queued,
+  };
+}

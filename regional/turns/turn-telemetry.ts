@@ -1,0 +1,112 @@
+import type { TryResult } from "#shared/conversation/turn-events.ts";
+import type { TurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
+import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
+import type { Log } from "#shared/telemetry/log-record.ts";
+import type { MetricsRegistry } from "#shared/telemetry/metrics.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { TurnObserver } from "./turn-observer.ts";
+import type { UsageQueue } from "./usage-queue.ts";
+
+/** Bounds of times to the first token and of waits, seconds: from a warm cache to the first-token timeout. */
+const secondsBounds = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 45];
+
+export interface TurnTelemetryOptions {
+  readonly metrics: MetricsRegistry;
+  readonly log: Log;
+  readonly usage: UsageQueue;
+  readonly clock: Clock;
+}
+
+/** Counts and logs turns, and hands the usage of stateless ones to the database's queue. */
+export function createTurnTelemetry(options: TurnTelemetryOptions): TurnObserver {
+  const { clock, log, metrics, usage } = options;
+  const turns = metrics.counter("meridian_turns_total", "Turns that ended.");
+  const tokens = metrics.counter("meridian_tokens_total", "Tokens of ended turns.");
+  const tries = metrics.counter(
+    "meridian_shard_tries_total",
+    "Dispatches to a shard, by how they ended.",
+  );
+  const lostUsage = metrics.counter(
+    "meridian_usage_lost_total",
+    "Usage records that found the queue full.",
+  );
+  const ttft = metrics.histogram(
+    "meridian_time_to_first_token_seconds",
+    "From dispatch to the first token.",
+    secondsBounds,
+  );
+  const queueWait = metrics.histogram(
+    "meridian_queue_wait_seconds",
+    "Wait for a shard.",
+    secondsBounds,
+  );
+
+  function countTokens(model: string, { usage: used }: TurnOutcome): void {
+    tokens.add({ model, kind: "prompt" }, used.promptTokens);
+    tokens.add({ model, kind: "cached" }, used.cachedTokens);
+    tokens.add({ model, kind: "completion" }, used.completionTokens);
+  }
+
+  function recordUsage(request: TurnRequest, outcome: TurnOutcome): void {
+    // The history of a durable turn carries its usage; a turn that never reached a shard has none.
+    if (request.lane !== "stateless" || outcome.shard === null) return;
+    const { requestId, tenant, jurisdiction, turnId } = request;
+    const isKept = usage.add({
+      turnId,
+      requestId,
+      tenant,
+      jurisdiction,
+      model: request.engine.model,
+      shard: outcome.shard,
+      status: outcome.status,
+      ...outcome.usage,
+      createdAtMs: clock.nowMs(),
+    });
+    if (!isKept) lostUsage.add({});
+  }
+
+  return {
+    firstToken(request, state) {
+      const { model } = request.engine;
+      const firstTokenAtMs = state.firstTokenAtMs ?? state.dispatchedAtMs;
+      ttft.observe({ model }, (firstTokenAtMs - state.dispatchedAtMs) / 1000);
+      queueWait.observe({ model }, state.queueWaitMs / 1000);
+    },
+    tryEnded(request, shard, result) {
+      const reason = reasonOf(result);
+      tries.add({ shard, result: reason });
+      if (result.kind !== "failed") return;
+      const { requestId, tenant, turnId } = request;
+      log("warn", "shard_failed", { requestId, tenant, turnId, shard, reason });
+    },
+    ended(request, outcome) {
+      const { lane, requestId, tenant, turnId, attempt } = request;
+      const { model } = request.engine;
+      const code = outcome.error?.code ?? "none";
+      turns.add({ api: request.rendering.api, lane, status: outcome.status, code });
+      countTokens(model, outcome);
+      recordUsage(request, outcome);
+      log(outcome.status === "failed" ? "warn" : "info", "turn_ended", {
+        requestId,
+        tenant,
+        turnId,
+        attempt,
+        code,
+        reason: outcome.status,
+        durationMs: outcome.totalMs,
+        queueWaitMs: outcome.queueWaitMs,
+        promptTokens: outcome.usage.promptTokens,
+        completionTokens: outcome.usage.completionTokens,
+        cachedTokens: outcome.usage.cachedTokens,
+        ...(outcome.shard === null ? {} : { shard: outcome.shard }),
+        ...(outcome.ttftMs === null ? {} : { ttftMs: outcome.ttftMs }),
+      });
+    },
+  };
+}
+
+function reasonOf(result: TryResult): string {
+  if (result.kind !== "failed") return result.kind;
+  const { failure } = result;
+  return failure.reason === "invalid" ? `invalid_${failure.detail}` : failure.reason;
+}
