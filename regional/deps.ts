@@ -2,7 +2,7 @@ import { fileURLToPath } from "node:url";
 import type { Hono } from "hono";
 import { defaultQueuePolicy } from "#shared/admission/queue-policy.ts";
 import type { QueuePolicy } from "#shared/admission/queue-policy.ts";
-import { defaultBreakerPolicy } from "#shared/breaker/breaker.ts";
+import { defaultBreakerPolicy } from "#shared/breaker/breaker-policy.ts";
 import { defaultTurnPolicy } from "#shared/conversation/turn-policy.ts";
 import type { TurnPolicy } from "#shared/conversation/turn-policy.ts";
 import { createEncoder } from "#shared/protocol/encoders/create-encoder.ts";
@@ -94,7 +94,6 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
   const book = createShardBook({
     shards: config.shards.map(({ description }) => description),
     jurisdiction: cell.jurisdiction,
-    nowMs: startedAtMs,
     random: () => random.unit(),
     policy: defaultBreakerPolicy,
   });

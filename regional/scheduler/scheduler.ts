@@ -89,14 +89,14 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       return { kind: "none", reason: choice.reason, rejected: choice.rejected };
     }
     const { shard, rejected } = choice;
-    book.begin(shard, request.promptTokensEstimate, nowMs);
+    const dispatch = book.begin(shard, request.promptTokensEstimate, nowMs);
     let isReleased = false;
     const slot: Slot = {
       shard,
       release(result) {
         if (isReleased) return;
         isReleased = true;
-        book.end(shard, request.promptTokensEstimate, result, clock.nowMs());
+        book.end(dispatch, result, clock.nowMs());
         serve(request.model);
       },
     };

@@ -1,11 +1,8 @@
-import {
-  breakerWeight,
-  closedBreaker,
-  isAdmitting,
-  stepBreaker,
-  viewAt,
-} from "#shared/breaker/breaker.ts";
-import type { BreakerEvent, BreakerPolicy, BreakerState } from "#shared/breaker/breaker.ts";
+import { breakerWeight, isAdmitting, stepBreaker, viewAt } from "#shared/breaker/breaker.ts";
+import type { BreakerEvent } from "#shared/breaker/breaker.ts";
+import type { BreakerPolicy } from "#shared/breaker/breaker-policy.ts";
+import { newBreaker } from "#shared/breaker/breaker-state.ts";
+import type { BreakerState } from "#shared/breaker/breaker-state.ts";
 import type { ShardDescription } from "#shared/config/topology.ts";
 import type { TryResult } from "#shared/conversation/turn-events.ts";
 import { invariant } from "#shared/errors/invariant.ts";
@@ -43,12 +40,19 @@ export interface ShardStatus {
   readonly isUsable: boolean;
 }
 
+/** One dispatch as it was counted; `trips` is the breaker's fence for its end. */
+export interface Dispatch {
+  readonly shard: ShardId;
+  readonly promptTokens: number;
+  readonly trips: number;
+}
+
 /** The counters of a cell's shards: exact, because all dispatches go through here. Everything is synchronous. */
 export interface ShardBook {
   choose(request: SlotRequest, nowMs: number, random: () => number): ChooseShardResult;
   /** Counts a dispatch; call in the same step as `choose`. */
-  begin(shard: ShardId, promptTokens: number, nowMs: number): void;
-  end(shard: ShardId, promptTokens: number, result: TryResult, nowMs: number): void;
+  begin(shard: ShardId, promptTokens: number, nowMs: number): Dispatch;
+  end(dispatch: Dispatch, result: TryResult, nowMs: number): void;
   probed(shard: ShardId, result: ProbeResult, nowMs: number): void;
   /** Turns in flight on all shards of a model. */
   runningOf(model: string): number;
@@ -58,17 +62,16 @@ export interface ShardBook {
 export interface ShardBookOptions {
   readonly shards: readonly ShardDescription[];
   readonly jurisdiction: Jurisdiction;
-  readonly nowMs: number;
   readonly random: () => number;
   readonly policy: BreakerPolicy;
 }
 
 /** What the end of a try says of the shard. The client's faults and a full shard are nobody's failure. */
-function breakerEventOf(result: TryResult): BreakerEvent {
+function verdictOf(result: TryResult): "success" | "failure" | "release" {
   if (result.kind === "succeeded") return "success";
-  if (result.kind === "aborted") return "neutral";
+  if (result.kind === "aborted") return "release";
   const { reason } = result.failure;
-  return reason === "clientFault" || reason === "saturated" ? "neutral" : "failure";
+  return reason === "clientFault" || reason === "saturated" ? "release" : "failure";
 }
 
 /** The book of one cell. */
@@ -81,7 +84,7 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
         description,
         inFlight: 0,
         promptTokens: 0,
-        breaker: closedBreaker(options.nowMs),
+        breaker: newBreaker(),
         saturatedUntilMs: 0,
         isAlive: false,
       },
@@ -134,15 +137,16 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
       const shard = shardOf(id);
       shard.inFlight += 1;
       shard.promptTokens += promptTokens;
-      step(shard, "lease", nowMs);
+      step(shard, { kind: "dispatch" }, nowMs);
+      return { shard: id, promptTokens, trips: shard.breaker.trips };
     },
-    end(id, promptTokens, result, nowMs) {
+    end({ promptTokens, shard: id, trips }, result, nowMs) {
       const shard = shardOf(id);
       shard.inFlight -= 1;
       shard.promptTokens -= promptTokens;
-      const event = breakerEventOf(result);
-      step(shard, event, nowMs);
-      if (event === "success") shard.isAlive = true;
+      const kind = verdictOf(result);
+      step(shard, { kind, trips }, nowMs);
+      if (kind === "success") shard.isAlive = true;
       if (result.kind !== "failed" || result.failure.reason !== "saturated") return;
       const waitMs = Math.min(saturatedMsMax, result.failure.retryAfterMs ?? saturatedMsDefault);
       shard.saturatedUntilMs = nowMs + waitMs;
@@ -150,9 +154,13 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
     probed(id, result, nowMs) {
       const shard = shardOf(id);
       shard.isAlive = result.ok;
-      if (!result.ok) return step(shard, "failure", nowMs);
+      const { trips } = shard.breaker;
+      if (!result.ok) return step(shard, { kind: "failure", trips }, nowMs);
       // Live traffic outweighs what a shard says of itself: a probe helps to close a breaker, and hides no failure.
-      if (viewAt(shard.breaker, nowMs).kind === "halfOpen") step(shard, "success", nowMs);
+      if (viewAt(shard.breaker, nowMs).kind === "halfOpen") {
+        step(shard, { kind: "dispatch" }, nowMs);
+        step(shard, { kind: "success", trips }, nowMs);
+      }
     },
     runningOf(model) {
       let sum = 0;
@@ -168,7 +176,7 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
           model,
           concurrentRequestsMax,
           weight,
-          isAdmitting: isUsable,
+          isAdmitting: isOpen,
         } = view(shard, nowMs);
         return {
           id,
