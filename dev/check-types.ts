@@ -27,7 +27,7 @@ for (const project of projects) {
     failed = true;
     process.stdout.write(`${project}: no files\n`);
   }
-  const before = failed;
+  const before: boolean = failed;
   run(project, "tsc", ["-p", project]);
   if (before === failed && own.length > 0)
     process.stdout.write(`${project}: ${own.length} files checked\n`);
