@@ -1,128 +1,185 @@
-/** Numbers of the breaker; starting values after Envoy's outlier detection defaults (5 in a row, back-off by count). */
-export interface BreakerPolicy {
-  /** Failures in a row that open it. */
-  readonly consecutiveFailuresMax: number;
-  /** Share of failures that opens it, with at least `windowRequestsMin` requests in `windowMs`. */
-  readonly failureRatioMax: number;
-  readonly windowRequestsMin: number;
-  readonly windowMs: number;
-  /** First time open, ms; doubled each time in a row, up to `openMsMax`; ± `jitterRatio`. */
-  readonly openMs: number;
-  readonly openMsMax: number;
-  readonly jitterRatio: number;
-  /** Successes that close it again; half-open lets 1, 2, 4… requests through at once. */
-  readonly closingSuccesses: number;
-  /** How long the weight rises from `slowStartWeight` to 1 after closing, ms; 0 for none. */
-  readonly slowStartMs: number;
-  readonly slowStartWeight: number;
-}
+import type { BreakerPolicy } from "./breaker-policy.ts";
+import { bucketsMax } from "./breaker-state.ts";
+import type { BreakerBucket, BreakerState } from "./breaker-state.ts";
 
-export const defaultBreakerPolicy: BreakerPolicy = {
-  consecutiveFailuresMax: 5,
-  failureRatioMax: 0.5,
-  windowRequestsMin: 10,
-  windowMs: 10_000,
-  openMs: 5_000,
-  openMsMax: 120_000,
-  jitterRatio: 0.2,
-  closingSuccesses: 5,
-  slowStartMs: 60_000,
-  slowStartWeight: 0.1,
-};
+/**
+ * What happens at a shard. `dispatch`: a request goes there; the state that this step returns has the `trips` that its end
+ * must carry. `failure`: a transport error, a 5xx, a stall or an invalid answer. `release`: it ended by nobody's fault (the
+ * client's error or abort, a quota, a full shard) and says nothing.
+ */
+export type BreakerEvent =
+  | { readonly kind: "dispatch" }
+  | { readonly kind: "success" | "failure" | "release"; readonly trips: number };
 
-/** Each state has only its own fields. `trips` counts openings in a row. */
-export type BreakerState =
-  | {
-      readonly kind: "closed";
-      readonly v: 1;
-      readonly failuresInRow: number;
-      readonly windowStartMs: number;
-      readonly requests: number;
-      readonly failures: number;
-      /** When it last closed after having been open; null when it never was. */
-      readonly closedAtMs: number | null;
-      readonly trips: number;
-    }
-  | { readonly kind: "open"; readonly v: 1; readonly untilMs: number; readonly trips: number }
-  | {
-      readonly kind: "halfOpen";
-      readonly v: 1;
-      readonly leased: number;
-      readonly successes: number;
-      readonly trips: number;
-    };
-
-/** `lease`: one request is let through. The others say how one ended; `neutral` for what is nobody's fault. */
-export type BreakerEvent = "lease" | "success" | "failure" | "neutral";
-
+/** Why a step did what it did: metric label, log field and assertion. */
 export type BreakerReason =
+  /** Noted while closed. */
   | "counted"
-  | "tripped"
-  | "reopened"
-  | "closed"
+  /** Closed → open: too many failures in a row, or too large a share of them. */
+  | "failuresInRow"
+  | "failureRatio"
+  /** A probe was let through, succeeded, or ended without news. */
   | "probing"
+  /** A probe failed: open again. */
+  | "probeFailed"
+  /** Enough probes succeeded: closed. */
+  | "recovered"
+  /** A dispatch that the breaker does not admit; the state is unchanged. */
   | "refused"
+  /** The end of a request from before the last opening; the state is unchanged. */
   | "late";
 
+/** The next state, and why. */
 export interface BreakerStep {
   readonly state: BreakerState;
   readonly reason: BreakerReason;
 }
 
-/** A breaker that lets traffic flow. */
-export function closedBreaker(nowMs: number): BreakerState {
-  return {
-    kind: "closed",
-    v: 1,
-    failuresInRow: 0,
-    windowStartMs: nowMs,
-    requests: 0,
-    failures: 0,
-    closedAtMs: null,
-    trips: 0,
-  };
-}
+type Closed = Extract<BreakerState, { kind: "closed" }>;
+type HalfOpen = Extract<BreakerState, { kind: "halfOpen" }>;
 
-/** The state as it is at `nowMs`: an open one whose time is over is half open. Changes nothing. */
+/** The state as it is at `nowMs`: an open one whose time is over is half open, and lost probes are forgotten. Changes nothing. */
 export function viewAt(state: BreakerState, nowMs: number): BreakerState {
-  if (state.kind !== "open" || nowMs < state.untilMs) return state;
-  return { kind: "halfOpen", v: 1, leased: 0, successes: 0, trips: state.trips };
+  if (state.kind === "open" && nowMs >= state.untilMs) {
+    const { trips, openingsInRow } = state;
+    return {
+      kind: "halfOpen",
+      v: 1,
+      trips,
+      openingsInRow,
+      leased: 0,
+      successes: 0,
+      leasesEndMs: nowMs,
+    };
+  }
+  if (state.kind === "halfOpen" && state.leased > 0 && nowMs >= state.leasesEndMs) {
+    return { ...state, leased: 0 };
+  }
+  return state;
 }
 
-/** Requests that half open lets through at once: 1, 2, 4… with each success. */
+/** Probes that may be under way at once: 1 at first, 2 after one success, 4 after three, and so on. */
 function leasesMax(successes: number): number {
-  return 2 ** Math.min(successes, 10);
+  return 2 ** Math.floor(Math.log2(successes + 1));
 }
 
-/** Whether one more request may pass now. Reads only. */
+/** Whether one more request may go to the shard at `nowMs`. Changes nothing; the `dispatch` event takes the place. */
 export function isAdmitting(state: BreakerState, nowMs: number): boolean {
   const view = viewAt(state, nowMs);
-  if (view.kind === "closed") return true;
-  return view.kind === "halfOpen" && view.leased < leasesMax(view.successes);
+  if (view.kind === "halfOpen") return view.leased < leasesMax(view.successes);
+  return view.kind === "closed";
 }
 
-/** Health weight 0..1: 0 while open, small while half open, rising for a while after closing. */
+/** Health weight in [0, 1]: 0 while open, the least while half open, then rising in a straight line to 1 after closing. */
 export function breakerWeight(state: BreakerState, nowMs: number, policy: BreakerPolicy): number {
   const view = viewAt(state, nowMs);
   if (view.kind === "open") return 0;
   if (view.kind === "halfOpen") return policy.slowStartWeight;
   if (view.closedAtMs === null || policy.slowStartMs === 0) return 1;
-  const share = (nowMs - view.closedAtMs) / policy.slowStartMs;
-  return Math.min(1, Math.max(policy.slowStartWeight, share));
+  const share = Math.min(1, Math.max(0, (nowMs - view.closedAtMs) / policy.slowStartMs));
+  return policy.slowStartWeight + (1 - policy.slowStartWeight) * share;
 }
 
 function open(
-  trips: number,
+  from: Pick<BreakerState, "trips" | "openingsInRow">,
   nowMs: number,
   random: () => number,
   policy: BreakerPolicy,
 ): BreakerState {
-  const baseMs = Math.min(policy.openMsMax, policy.openMs * 2 ** Math.min(trips, 20));
+  // 2^20 × any time is over the maximum already; unbounded, the power would become infinite.
+  const baseMs = Math.min(policy.openMsMax, policy.openMs * 2 ** Math.min(from.openingsInRow, 20));
   const jitter = 1 + policy.jitterRatio * (2 * random() - 1);
-  return { kind: "open", v: 1, untilMs: nowMs + Math.round(baseMs * jitter), trips: trips + 1 };
+  return {
+    kind: "open",
+    v: 1,
+    trips: from.trips + 1,
+    openingsInRow: from.openingsInRow + 1,
+    untilMs: nowMs + Math.round(baseMs * jitter),
+  };
 }
 
-/** The next state. `random` is uniform on [0, 1) and used only for the jitter of an opening. */
+function countInWindow(
+  buckets: readonly BreakerBucket[],
+  isFailure: boolean,
+  nowMs: number,
+  policy: BreakerPolicy,
+): readonly BreakerBucket[] {
+  const bucketMs = policy.windowMs / bucketsMax;
+  const startMs = Math.floor(Math.floor(nowMs / bucketMs) * bucketMs);
+  const recent = buckets.filter((bucket) => bucket.startMs > startMs - policy.windowMs);
+  const last = recent.at(-1);
+  const failures = isFailure ? 1 : 0;
+  // A clock that went back adds to the newest part instead of making one out of order.
+  if (last === undefined || last.startMs < startMs) {
+    return [...recent, { startMs, requests: 1, failures }].slice(-bucketsMax);
+  }
+  return [
+    ...recent.slice(0, -1),
+    { startMs: last.startMs, requests: last.requests + 1, failures: last.failures + failures },
+  ];
+}
+
+function stepClosed(
+  state: Closed,
+  isFailure: boolean,
+  nowMs: number,
+  random: () => number,
+  policy: BreakerPolicy,
+): BreakerStep {
+  const failuresInRow = isFailure ? state.failuresInRow + 1 : 0;
+  const buckets = countInWindow(state.buckets, isFailure, nowMs, policy);
+  if (isFailure) {
+    const requests = buckets.reduce((sum, bucket) => sum + bucket.requests, 0);
+    const failures = buckets.reduce((sum, bucket) => sum + bucket.failures, 0);
+    const isInRow = failuresInRow >= policy.consecutiveFailuresMax;
+    const isOverRatio =
+      requests >= policy.windowRequestsMin && failures / requests >= policy.failureRatioMax;
+    if (isInRow || isOverRatio) {
+      const reason = isInRow ? "failuresInRow" : "failureRatio";
+      return { state: open(state, nowMs, random, policy), reason };
+    }
+  }
+  // Closed for as long as it could have been open: the next opening is a first one again.
+  const isSettled = state.closedAtMs !== null && nowMs - state.closedAtMs >= policy.openMsMax;
+  const openingsInRow = isSettled ? 0 : state.openingsInRow;
+  return { state: { ...state, failuresInRow, buckets, openingsInRow }, reason: "counted" };
+}
+
+function stepHalfOpen(
+  state: HalfOpen,
+  kind: "success" | "failure" | "release",
+  nowMs: number,
+  random: () => number,
+  policy: BreakerPolicy,
+): BreakerStep {
+  if (kind === "failure")
+    return { state: open(state, nowMs, random, policy), reason: "probeFailed" };
+  const leased = Math.max(0, state.leased - 1);
+  if (kind === "release") return { state: { ...state, leased }, reason: "probing" };
+  const successes = state.successes + 1;
+  if (successes < policy.closingSuccesses) {
+    return { state: { ...state, leased, successes }, reason: "probing" };
+  }
+  const { trips, openingsInRow } = state;
+  return {
+    state: {
+      kind: "closed",
+      v: 1,
+      trips,
+      openingsInRow,
+      failuresInRow: 0,
+      buckets: [],
+      closedAtMs: nowMs,
+    },
+    reason: "recovered",
+  };
+}
+
+/**
+ * The next state of a shard's breaker. It opens after too many failures, in a row or as a share; open it admits nothing;
+ * when its time is over it admits probes, 1, 2, 4… at once; enough successes close it and one failure opens it for twice as
+ * long. `random` is uniform on [0, 1) and read only for the jitter of an opening. O(1).
+ */
 export function stepBreaker(
   state: BreakerState,
   event: BreakerEvent,
@@ -131,44 +188,15 @@ export function stepBreaker(
   policy: BreakerPolicy,
 ): BreakerStep {
   const view = viewAt(state, nowMs);
-  if (view.kind === "open") return { state: view, reason: event === "lease" ? "refused" : "late" };
-  if (view.kind === "halfOpen") {
-    if (event === "lease") {
-      if (view.leased >= leasesMax(view.successes)) return { state: view, reason: "refused" };
-      return { state: { ...view, leased: view.leased + 1 }, reason: "probing" };
-    }
-    const leased = Math.max(0, view.leased - 1);
-    if (event === "neutral") return { state: { ...view, leased }, reason: "counted" };
-    if (event === "failure")
-      return { state: open(view.trips, nowMs, random, policy), reason: "reopened" };
-    const successes = view.successes + 1;
-    if (successes < policy.closingSuccesses)
-      return { state: { ...view, leased, successes }, reason: "probing" };
-    const closed = { ...closedBreaker(nowMs), closedAtMs: nowMs, trips: view.trips };
-    return { state: closed as BreakerState, reason: "closed" };
+  if (event.kind === "dispatch") {
+    if (view.kind === "closed") return { state: view, reason: "counted" };
+    if (view.kind === "open" || !isAdmitting(view, nowMs))
+      return { state: view, reason: "refused" };
+    const leasesEndMs = nowMs + policy.probeMsMax;
+    return { state: { ...view, leased: view.leased + 1, leasesEndMs }, reason: "probing" };
   }
-  if (event === "lease" || event === "neutral") return { state: view, reason: "counted" };
-  const isNewWindow = nowMs - view.windowStartMs >= policy.windowMs;
-  const requests = (isNewWindow ? 0 : view.requests) + 1;
-  const isFailure = event === "failure";
-  const failures = (isNewWindow ? 0 : view.failures) + (isFailure ? 1 : 0);
-  const failuresInRow = isFailure ? view.failuresInRow + 1 : 0;
-  const isOverRatio =
-    requests >= policy.windowRequestsMin && failures / requests >= policy.failureRatioMax;
-  if (isFailure && (failuresInRow >= policy.consecutiveFailuresMax || isOverRatio)) {
-    return { state: open(view.trips, nowMs, random, policy), reason: "tripped" };
-  }
-  const isSettled = view.closedAtMs !== null && nowMs - view.closedAtMs >= policy.openMsMax;
-  return {
-    state: {
-      ...view,
-      failuresInRow,
-      windowStartMs: isNewWindow ? nowMs : view.windowStartMs,
-      requests,
-      failures,
-      // After a long quiet time the next opening is a first one again.
-      trips: isSettled ? 0 : view.trips,
-    },
-    reason: "counted",
-  };
+  if (view.kind === "open" || event.trips !== view.trips) return { state: view, reason: "late" };
+  if (view.kind === "halfOpen") return stepHalfOpen(view, event.kind, nowMs, random, policy);
+  if (event.kind === "release") return { state: view, reason: "counted" };
+  return stepClosed(view, event.kind === "failure", nowMs, random, policy);
 }

@@ -2,6 +2,7 @@ import type { Priority } from "../config/topology.ts";
 import { invariant } from "../errors/invariant.ts";
 import type { RejectedCandidate } from "../protocol/internal/turn-outcome.ts";
 import type { Jurisdiction, ShardId } from "../residency/brands.ts";
+import { rankByLoad } from "./rank-by-load.ts";
 import { rankByRendezvous } from "./rendezvous.ts";
 
 /** A shard as its cell sees it at the moment of choosing. */
@@ -19,21 +20,49 @@ export interface ShardView {
   readonly weight: number;
 }
 
+/** What a shard is wanted for. */
 export interface ChooseShardInput {
+  /** The shards of the cell; those that do not fit are rejected with a reason. */
   readonly candidates: readonly ShardView[];
   readonly jurisdiction: Jurisdiction;
   readonly model: string;
+  /** Set when only this revision will do: an answer that was begun goes on with the same weights. */
+  readonly revision?: string;
+  /** Goes first while it is eligible and not full. */
   readonly homeShard: ShardId | null;
+  /** Prompts with one key meet one warm cache. Empty: there is nothing to meet, so the least loaded shard is taken. */
   readonly affinityKey: string;
+  /** Tried already; a handful at most. */
   readonly excluded: readonly ShardId[];
   readonly priority: Priority;
 }
 
-/** Why a shard was chosen. */
-export type ShardReason = "home" | "rendezvous" | "spill";
-/** Why a shard was not. `full` ones may be waited for. */
-export type ShardRejection = "model" | "excluded" | "draining" | "breaker" | "unhealthy" | "full";
+/** Numbers of the choice of a shard. */
+export interface ChooseShardPolicy {
+  /** Share of a shard's `concurrentRequestsMax` that a class may fill, 0..1. */
+  readonly ceilings: Readonly<Record<Priority, number>>;
+}
 
+/** Every class may fill a shard: the queue in front is one line per model, and a lower ceiling would only idle slots. */
+export const defaultChooseShardPolicy: ChooseShardPolicy = {
+  ceilings: { critical: 1, interactive: 1, standard: 1, batch: 1 },
+};
+
+/** Why a shard was chosen: `spill` has a home that could not be taken. */
+export type ShardReason = "home" | "rendezvous" | "spill" | "leastLoaded";
+
+/** Why a shard was not. */
+export type ShardRejection =
+  | "jurisdiction"
+  | "model"
+  | "revision"
+  | "excluded"
+  | "draining"
+  | "breaker"
+  | "unhealthy"
+  | "full";
+
+/** A shard, or why there is none. `runnersUp` are the others that could have been taken, best first. */
 export type ChooseShardResult =
   | {
       readonly kind: "chosen";
@@ -44,55 +73,90 @@ export type ChooseShardResult =
     }
   | {
       readonly kind: "none";
+      /** `allFull`: waiting helps. `unhealthy`: there are shards, none may be used now. `noShard`: none is left to try. */
       readonly reason: "noShard" | "allFull" | "unhealthy";
       readonly rejected: readonly RejectedCandidate[];
     };
 
-function rejectionOf(view: ShardView, input: ChooseShardInput): ShardRejection | null {
+function rejectionOf(
+  view: ShardView,
+  input: ChooseShardInput,
+  policy: ChooseShardPolicy,
+): ShardRejection | null {
+  if (view.jurisdiction !== input.jurisdiction) return "jurisdiction";
   if (view.model !== input.model) return "model";
+  if (input.revision !== undefined && view.revision !== input.revision) return "revision";
   if (input.excluded.includes(view.id)) return "excluded";
   if (view.isDraining) return "draining";
   if (!view.isAdmitting) return "breaker";
-  if (view.weight <= 0) return "unhealthy";
-  if (view.inFlight >= view.concurrentRequestsMax) return "full";
-  return null;
+  // Written so that a weight that is no number is refused as well.
+  if (!(view.weight > 0)) return "unhealthy";
+  // At least one slot, or a class with a low ceiling could never use a small shard.
+  const slots = Math.max(
+    1,
+    Math.floor(view.concurrentRequestsMax * policy.ceilings[input.priority]),
+  );
+  return view.inFlight >= slots ? "full" : null;
+}
+
+/** Rejections that time can end; the others say that the shard is no candidate for this prompt at all. */
+const passing: ReadonlySet<string> = new Set<ShardRejection>(["draining", "breaker", "unhealthy"]);
+
+function whyNone(rejected: readonly RejectedCandidate[]): "noShard" | "allFull" | "unhealthy" {
+  if (rejected.some(({ reason }) => reason === "full")) return "allFull";
+  return rejected.some(({ reason }) => passing.has(reason)) ? "unhealthy" : "noShard";
 }
 
 /**
- * Picks a shard: filters, then the home while it is eligible, else weighted rendezvous on the affinity key, so that prompts
- * that share a prefix meet one warm cache. The caller counts the shard in the same synchronous step.
+ * Picks a shard of a cell. Filters; then the home while it is eligible and has room; else the first by weighted rendezvous on
+ * the affinity key, so that prompts that share a prefix meet one warm cache and a full shard's overflow always goes to the same
+ * next one; without a key the least loaded, ties drawn by `random`. The caller counts the shard in the same synchronous step.
+ * A shard of another jurisdiction is never in the caller's list; if one is, it is rejected here as well.
  */
-export function chooseShard(input: ChooseShardInput): ChooseShardResult {
+export function chooseShard(
+  input: ChooseShardInput,
+  random: () => number,
+  policy: ChooseShardPolicy,
+): ChooseShardResult {
   const rejected: RejectedCandidate[] = [];
   const eligible: ShardView[] = [];
   for (const view of input.candidates) {
-    invariant(
-      view.jurisdiction === input.jurisdiction,
-      "a picker sees shards of its jurisdiction only",
-    );
-    const rejection = rejectionOf(view, input);
-    if (rejection === null) eligible.push(view);
-    else rejected.push({ id: view.id, reason: rejection });
+    const reason = rejectionOf(view, input, policy);
+    if (reason === null) eligible.push(view);
+    else rejected.push({ id: view.id, reason });
   }
-  const ranked = rankByRendezvous(
-    input.affinityKey,
-    eligible.map((view) => ({ id: view.id, weight: view.weight * view.concurrentRequestsMax })),
-  );
-  const first = ranked[0];
-  if (first === undefined) {
-    const serving = rejected.filter(({ reason }) => reason !== "model");
-    const reason = serving.some(({ reason: why }) => why === "full")
-      ? "allFull"
-      : serving.length === 0
-        ? "noShard"
-        : "unhealthy";
-    return { kind: "none", reason, rejected };
-  }
+  const ranked = rank(input, eligible, random);
   const { homeShard } = input;
-  if (homeShard !== null && ranked.includes(homeShard)) {
-    const runnersUp = ranked.filter((shard) => shard !== homeShard);
-    return { kind: "chosen", shard: homeShard, reason: "home", rejected, runnersUp };
-  }
-  const reason = homeShard === null ? "rendezvous" : "spill";
-  return { kind: "chosen", shard: first, reason, rejected, runnersUp: ranked.slice(1) };
+  const hasHome = homeShard !== null && ranked.includes(homeShard);
+  const shard = hasHome ? homeShard : ranked[0];
+  if (shard === undefined) return { kind: "none", reason: whyNone(rejected), rejected };
+  invariant(
+    eligible.some((view) => view.id === shard && view.jurisdiction === input.jurisdiction),
+    "a chosen shard is one of the jurisdiction",
+  );
+  return {
+    kind: "chosen",
+    shard,
+    reason: hasHome ? "home" : reasonWithoutHome(input),
+    rejected,
+    runnersUp: ranked.filter((id) => id !== shard),
+  };
+}
+
+function rank(
+  input: ChooseShardInput,
+  eligible: readonly ShardView[],
+  random: () => number,
+): readonly ShardId[] {
+  if (input.affinityKey === "") return rankByLoad(eligible, random);
+  const targets = eligible.map(({ id, weight, concurrentRequestsMax }) => ({
+    id,
+    weight: weight * concurrentRequestsMax,
+  }));
+  return rankByRendezvous(input.affinityKey, targets);
+}
+
+function reasonWithoutHome({ homeShard, affinityKey }: ChooseShardInput): ShardReason {
+  if (homeShard !== null) return "spill";
+  return affinityKey === "" ? "leastLoaded" : "rendezvous";
 }
