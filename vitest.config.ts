@@ -1,5 +1,6 @@
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig } from "vitest/config";
+import { edgeBindings } from "./test/support/edge-bindings.ts";
 
 /** One project per runtime: the folder of a test says where it runs (CONVENTIONS.md). */
 export default defineConfig({
@@ -16,7 +17,7 @@ export default defineConfig({
           cloudflareTest({
             wrangler: { configPath: "./wrangler.toml" },
             miniflare: {
-              bindings: { DO_JURISDICTION: "emulate" },
+              bindings: { ...edgeBindings },
               outboundService: () => new Response("blocked", { status: 599 }),
             },
           }),

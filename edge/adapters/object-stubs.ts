@@ -67,6 +67,11 @@ function stubOf<Rpc>(
   };
 }
 
+type Result<Name extends keyof ConversationRpc> = Awaited<ReturnType<ConversationRpc[Name]>>;
+type CallableStub<Argument, Value> = Readonly<
+  Record<keyof ConversationRpc, (argument: Argument) => Promise<Value>>
+>;
+
 /** Opens Conversation objects by the HMAC of tenant, jurisdiction and the identifier's random part. */
 export function createOpenConversation(bindings: ObjectBindings): OpenConversation {
   return ({ tenant, jurisdiction, conversationRandom }) => {
@@ -74,18 +79,12 @@ export function createOpenConversation(bindings: ObjectBindings): OpenConversati
     const stub = stubOf<ConversationRpc>(bindings, bindings.conversations, jurisdiction, input);
     const forward =
       <Name extends keyof ConversationRpc>(name: Name) =>
-      (
-        argument: Parameters<ConversationRpc[Name]>[0],
-      ): Promise<Awaited<ReturnType<ConversationRpc[Name]>>> =>
+      (argument: Parameters<ConversationRpc[Name]>[0]): Promise<Result<Name>> =>
         callObject(
           stub,
-          (object) => {
-            const method = object[name] as (
-              this: ConversationRpc,
-              value: typeof argument,
-            ) => Promise<Awaited<ReturnType<ConversationRpc[Name]>>>;
-            return method.call(object, argument);
-          },
+          // A stub's method is called as its member: taken out of it, even `call` would be a remote method.
+          (object) =>
+            (object as unknown as CallableStub<typeof argument, Result<Name>>)[name](argument),
           unrepeatable.has(name) ? 1 : triesMax,
         );
     return {
