@@ -83,7 +83,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
 
   function choose(request: SlotRequest, enqueuedAtMs: number): SlotReply | "full" {
     const nowMs = clock.nowMs();
-    const choice = book.choose(request, nowMs, () => random.unit());
+    const choice = book.choose(request, nowMs);
     if (choice.kind === "none") {
       if (choice.reason === "allFull") return "full";
       return { kind: "none", reason: choice.reason, rejected: choice.rejected };

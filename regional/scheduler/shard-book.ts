@@ -7,7 +7,7 @@ import type { ShardDescription } from "#shared/config/topology.ts";
 import type { TryResult } from "#shared/conversation/turn-events.ts";
 import { invariant } from "#shared/errors/invariant.ts";
 import type { Jurisdiction, ShardId } from "#shared/residency/brands.ts";
-import { chooseShard } from "#shared/routing/choose-shard.ts";
+import { chooseShard, defaultChooseShardPolicy } from "#shared/routing/choose-shard.ts";
 import type { ChooseShardResult, ShardView } from "#shared/routing/choose-shard.ts";
 import type { ProbeResult } from "../ports/engine.ts";
 import type { SlotRequest } from "./scheduler.ts";
@@ -49,7 +49,7 @@ export interface Dispatch {
 
 /** The counters of a cell's shards: exact, because all dispatches go through here. Everything is synchronous. */
 export interface ShardBook {
-  choose(request: SlotRequest, nowMs: number, random: () => number): ChooseShardResult;
+  choose(request: SlotRequest, nowMs: number): ChooseShardResult;
   /** Counts a dispatch; call in the same step as `choose`. */
   begin(shard: ShardId, promptTokens: number, nowMs: number): Dispatch;
   end(dispatch: Dispatch, result: TryResult, nowMs: number): void;
@@ -123,15 +123,11 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
       const candidates = [...shards.values()]
         .filter(({ description }) => description.model === model)
         .map((shard) => view(shard, nowMs));
-      return chooseShard({
-        candidates,
-        jurisdiction,
-        model,
-        homeShard,
-        affinityKey,
-        excluded,
-        priority,
-      });
+      return chooseShard(
+        { candidates, jurisdiction, model, homeShard, affinityKey, excluded, priority },
+        random,
+        defaultChooseShardPolicy,
+      );
     },
     begin(id, promptTokens, nowMs) {
       const shard = shardOf(id);
