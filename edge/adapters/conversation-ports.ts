@@ -102,6 +102,20 @@ export function readPulledText(
   return { kind: "frames", segment: { fromSeq: afterSeq + 1, toSeq, text: frames }, outcome };
 }
 
+/** Runs `work` under a timeout whose timer ends with it: a timer that is left keeps an object from hibernating. */
+async function within<Result>(
+  timeoutMs: number,
+  work: (signal: AbortSignal) => Promise<Result>,
+): Promise<Result> {
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(), timeoutMs);
+  try {
+    return await work(controller.signal);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** The ports of Conversation objects over signed calls to cells. Every failure is a value; nothing is retried here. */
 export function createPorts(deps: ConversationPortsDeps): ConversationPorts {
   const { topology, mode, cellFetch, log } = deps;
@@ -129,12 +143,11 @@ export function createPorts(deps: ConversationPortsDeps): ConversationPorts {
     async deliverHistory(cellId, command) {
       for (const cell of cellsOfRegion(cellId)) {
         try {
-          const response = await cellFetch(
-            cell,
-            { method: "POST", path: "/internal/history", body: JSON.stringify(command) },
-            AbortSignal.timeout(deliveryTimeoutMs),
-          );
-          const reply = readHistoryReply(await response.json());
+          const call = { method: "POST", path: "/internal/history", body: JSON.stringify(command) };
+          const reply = await within(deliveryTimeoutMs, async (signal) => {
+            const response = await cellFetch(cell, call, signal);
+            return readHistoryReply(await response.json());
+          });
           if (reply.kind !== "unavailable") return reply;
         } catch {
           log("historyUnreachable", { cell: cell.id });
@@ -148,14 +161,13 @@ export function createPorts(deps: ConversationPortsDeps): ConversationPorts {
       // A cell that left the topology holds no buffers that could be reached.
       if (cell === undefined) return "aborted";
       try {
-        const response = await cellFetch(
-          cell,
-          { method: "DELETE", path: `/internal/turns/${turnId}?attempt=${attempt}`, body: "" },
-          AbortSignal.timeout(abortTimeoutMs),
-        );
-        await response.body?.cancel();
-        // 404: the cell does not know the turn, so there is nothing to stop or to forget.
-        return response.ok || response.status === 404 ? "aborted" : "unreachable";
+        const path = `/internal/turns/${turnId}?attempt=${attempt}`;
+        return await within(abortTimeoutMs, async (signal) => {
+          const response = await cellFetch(cell, { method: "DELETE", path, body: "" }, signal);
+          await response.body?.cancel();
+          // 404: the cell does not know the turn, so there is nothing to stop or to forget.
+          return response.ok || response.status === 404 ? "aborted" : "unreachable";
+        });
       } catch {
         return "unreachable";
       }
@@ -164,13 +176,14 @@ export function createPorts(deps: ConversationPortsDeps): ConversationPorts {
     async pullTurn(cellId, turnId, attempt, afterSeq) {
       const cell = topology.cells.get(cellId);
       if (cell === undefined) return { kind: "unknown" };
-      const signal = AbortSignal.timeout(pullTimeoutMs);
       try {
         const path = `/internal/turns/${turnId}/frames?attempt=${attempt}&after=${afterSeq}`;
-        const response = await cellFetch(cell, { method: "GET", path, body: "" }, signal);
-        if (response.status === 404) return { kind: "unknown" };
-        if (!response.ok || response.body === null) return { kind: "unreachable" };
-        return readPulledText(await readUntil(response.body, signal), afterSeq);
+        return await within(pullTimeoutMs, async (signal): Promise<PullReply> => {
+          const response = await cellFetch(cell, { method: "GET", path, body: "" }, signal);
+          if (response.status === 404) return { kind: "unknown" };
+          if (!response.ok || response.body === null) return { kind: "unreachable" };
+          return readPulledText(await readUntil(response.body, signal), afterSeq);
+        });
       } catch {
         return { kind: "unreachable" };
       }

@@ -164,7 +164,11 @@ export function leasedRequest(
     deadlineMs: lease.deadlineMs,
     affinity: { homeShard: lease.homeShard, key: template.affinityKey },
     rendering: template.rendering,
-    engine: { ...template.engine, ...engine },
+    engine: {
+      ...template.engine,
+      body: engine.body,
+      promptTokensEstimate: engine.promptTokensEstimate,
+    },
     hop: lease.attempt - 1,
   };
 }

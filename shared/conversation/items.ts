@@ -12,6 +12,8 @@ import { appendItems, buryItem, notFound, openHead, refuse, refuseItems } from "
 import type { StepContext } from "./step.ts";
 import type { ConversationHead, StoredItem } from "./store.ts";
 
+/** Usage rows that an erasure carries over; a conversation ends far fewer turns while its database is away. */
+const outboxKeptMax = 10_000;
 /** Most items of one page, as OpenAI's list endpoints have it. */
 export const pageItemsMax = 100;
 
@@ -174,11 +176,16 @@ export function eraseConversation(
   const { store, nowMs, policy } = context;
   const recent = store.readTurnsEndedSince(nowMs - policy.cellBufferKeptMs, 64);
   const running = head.runningTurnRandom === null ? null : store.readTurn(head.runningTurnRandom);
+  // What was consumed is billed, erased or not; usage holds no content.
+  const usage = store
+    .readOutbox(outboxKeptMax)
+    .flatMap(({ entry }) => (entry.kind === "usage" ? [entry] : []));
   store.clear();
   for (const turn of running === null ? recent : [running, ...recent]) {
     store.addOutbox({ kind: "abort", cell: turn.cell, turnId: turn.turnId, attempt: turn.attempt });
   }
   store.addOutbox({ kind: "erase" });
+  for (const entry of usage) store.addOutbox(entry);
   store.writeHead({
     ...head,
     metadata: {},

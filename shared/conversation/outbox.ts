@@ -39,9 +39,8 @@ export function nextDelivery(context: StepContext): Delivery | null {
     const { cell: abortCell, turnId, attempt } = abort.entry;
     return { kind: "abort", cell: abortCell, turnId, attempt, outboxIds: [abort.id] };
   }
-  if (head.erasure !== "none") {
-    const erase = rows.find((row) => row.entry.kind === "erase");
-    if (erase === undefined) return null;
+  const erase = rows.find((row) => row.entry.kind === "erase");
+  if (erase !== undefined) {
     return {
       kind: "history",
       cell,
@@ -51,6 +50,7 @@ export function nextDelivery(context: StepContext): Delivery | null {
     };
   }
   const usageRows = rows.filter((row) => row.entry.kind === "usage");
+  // Of an erased conversation only usage is left to deliver; the database takes it and answers `erased`.
   const items = context.store.readItems(
     head.deliveredSeq + 1,
     head.nextSeq - 1,

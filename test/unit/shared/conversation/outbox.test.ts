@@ -251,3 +251,23 @@ describe("the watchdog", () => {
     expect(beginTurn(aContext(store, nowMs), aTurn("bbbbbbbbbbbb")).kind).toBe("lease");
   });
 });
+
+describe("an erasure before the usage was delivered", () => {
+  it("still bills what was consumed", () => {
+    const store = new MemoryConversationStore();
+    const begun = beginTurn(aContext(store), aTurn(first));
+    if (begun.kind !== "lease") throw new Error("no lease");
+    const { turnId } = begun.lease;
+    const outcome = anOutcome(begun.lease);
+    completeTurn(aContext(store), { scope: aScope(), turnId, attempt: 1, segment: null, outcome });
+    eraseConversation(aContext(store), aScope());
+    confirmDelivery(aContext(store), next(store), { kind: "aborted" });
+    confirmDelivery(aContext(store), next(store), { kind: "applied" });
+    expect(next(store)).toMatchObject({
+      command: { kind: "append", items: [], usage: [{ turnId }] },
+    });
+    expect(confirmDelivery(aContext(store), next(store), { kind: "erased" })).toBe("delivered");
+    expect(store.head?.erasure).toBe("erased");
+    expect(hasDelivery(aContext(store))).toBe(false);
+  });
+});
