@@ -131,7 +131,7 @@ describe("an erasure", () => {
     expect(next(store)).toMatchObject({ command: { kind: "erase" } });
     confirmDelivery(aContext(store), next(store), { kind: "applied" });
     expect(store.head?.erasure).toBe("erased");
-    expect(hasDelivery(aContext(store))).toBe(false);
+    expect(next(store)).toMatchObject({ command: { kind: "append", items: [] } });
   });
 
   it("refuses everything afterwards, and never comes back", () => {
