@@ -106,6 +106,8 @@ export type TurnAnswers = (turn: TurnRequest, count: number, cell: CellId) => Re
 export class FakeCells {
   readonly seen: CellCallSeen[] = [];
   answers: TurnAnswers = healthyAnswer;
+  /** The answer to a reader that joins a running turn after `afterSeq`. */
+  frames: (afterSeq: number) => Response = () => errorAnswer(404, "not_found");
 
   readonly fetch = async (input: RequestInfo | URL, init?: RequestInit): Promise<Response> => {
     const request = new Request(input, init);
@@ -125,7 +127,8 @@ export class FakeCells {
     });
     if (turn !== null) return this.answers(turn, count, cell as CellId);
     if (url.pathname === "/internal/history") return Response.json({ kind: "applied" });
-    return request.method === "GET" ? errorAnswer(404, "not_found") : Response.json({});
+    if (!url.pathname.endsWith("/frames")) return Response.json({});
+    return this.frames(Number(url.searchParams.get("after")));
   };
 
   /** The turns that were put to cells, in order. */

@@ -26,24 +26,24 @@ function forgedId(prefix: string, random = "a".repeat(28)): string {
 const conversation = forgedId("conv", "a".repeat(16));
 
 /** Every route of the API, with a body that would be valid. */
-const routes: readonly (readonly [string, string, unknown?])[] = [
+const routes: readonly (readonly [string, string, unknown])[] = [
   ["POST", chat, hello],
   ["POST", "/v1/completions", { model: "sim/llama", prompt: "Hi" }],
   ["POST", "/v1/embeddings", { model: "sim/bge", input: "Hi" }],
   ["POST", "/v1/responses", response],
-  ["GET", `/v1/responses/${forgedId("resp")}`],
-  ["DELETE", `/v1/responses/${forgedId("resp")}`],
-  ["GET", `/v1/responses/${forgedId("resp")}/input_items`],
+  ["GET", `/v1/responses/${forgedId("resp")}`, undefined],
+  ["DELETE", `/v1/responses/${forgedId("resp")}`, undefined],
+  ["GET", `/v1/responses/${forgedId("resp")}/input_items`, undefined],
   ["POST", "/v1/conversations", {}],
-  ["GET", `/v1/conversations/${conversation}`],
+  ["GET", `/v1/conversations/${conversation}`, undefined],
   ["POST", `/v1/conversations/${conversation}`, { metadata: {} }],
-  ["DELETE", `/v1/conversations/${conversation}`],
-  ["GET", `/v1/conversations/${conversation}/items`],
+  ["DELETE", `/v1/conversations/${conversation}`, undefined],
+  ["GET", `/v1/conversations/${conversation}/items`, undefined],
   ["POST", `/v1/conversations/${conversation}/items`, { items: [{ role: "user", content: "x" }] }],
-  ["GET", `/v1/conversations/${conversation}/items/msg_1`],
-  ["DELETE", `/v1/conversations/${conversation}/items/msg_1`],
-  ["GET", "/v1/models"],
-  ["GET", "/v1/models/sim/llama"],
+  ["GET", `/v1/conversations/${conversation}/items/msg_1`, undefined],
+  ["DELETE", `/v1/conversations/${conversation}/items/msg_1`, undefined],
+  ["GET", "/v1/models", undefined],
+  ["GET", "/v1/models/sim/llama", undefined],
 ];
 
 const withIds = routes.filter(([, path]) => path.includes("_eu_"));
