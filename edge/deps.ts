@@ -99,6 +99,7 @@ function createRankCells(config: EdgeConfig, onFailure: () => void): RankCells {
         hints: hints.read(),
       },
       now(),
+      Math.random,
     );
     if (choice.kind === "none") return { cells: [] };
     const byId = new Map(own.cells.map((cell) => [cell.id, cell]));
