@@ -18,6 +18,7 @@ import { createHmac, sha256Hex, toHex } from "./adapters/web-crypto.ts";
 import { parseEdgeConfig } from "./config.ts";
 import type { EdgeConfig } from "./config.ts";
 import type { ConversationPorts } from "./objects/ports.ts";
+import type { Log } from "#shared/telemetry/log-record.ts";
 import type { EdgeDeps, RankCells, VerifyCredential } from "./ports.ts";
 
 /** Characters of a signature's nonce; shared/protocol/internal/signature.ts. */
@@ -73,7 +74,7 @@ function createVerifyCredential(config: EdgeConfig): VerifyCredential {
   return (presented) => (presented.startsWith("mk_") ? verifyKey : verifyToken)(presented);
 }
 
-function createRankCells(config: EdgeConfig, onFailure: () => void): RankCells {
+function createRankCells(config: EdgeConfig, log: Log): RankCells {
   const { topology, health } = config;
   const hmac = createHmac(health.macKeyHex);
   const hints = createHealthHints({
@@ -82,7 +83,7 @@ function createRankCells(config: EdgeConfig, onFailure: () => void): RankCells {
     macHex: async (text) => toHex(await hmac(text)),
     cells: [...topology.cells.values()],
     nowMs: now,
-    onFailure,
+    onFailure: (reason) => log("warn", "hintsFailed", { reason }),
   });
   return (question, waitUntil) => {
     hints.refresh(waitUntil);
@@ -96,7 +97,7 @@ function createRankCells(config: EdgeConfig, onFailure: () => void): RankCells {
         model: question.model,
         homeCell: question.homeCell,
         affinityKey: question.affinityKey,
-        hints: hints.read(),
+        hints: hints.read(own.id),
       },
       now(),
       Math.random,
@@ -133,7 +134,7 @@ export function createDeps(env: Env): EdgeDeps {
     identifiers,
     verifyCredential: createVerifyCredential(config),
     cells: createCellClient(createRequest(config), now),
-    rankCells: createRankCells(config, () => log("warn", "hintsUnreachable")),
+    rankCells: createRankCells(config, log),
     openConversation: createOpenConversation(objects),
     ledger: createLedgerClient(objects),
     receipts: createReceiptSigner({ key: config.receiptSigningKey, topology, mode: objectMode }),

@@ -41,7 +41,7 @@ export type CellAnswer =
       readonly mayMove: boolean;
       readonly shard: string | null;
     }
-  /** No answer, or none that a cell gives. */
+  /** No answer, none that a cell gives (`notACell`), or one that is about the call and not about the turn. */
   | { readonly kind: "unreachable"; readonly failure: PlatformFailure | "timeout" | "notACell" };
 
 /** Signed calls to the cells of one deployment. Retries nothing but a signature refused for its time, once. */

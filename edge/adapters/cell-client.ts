@@ -4,7 +4,7 @@ import { isErrorCode } from "#shared/errors/codes.ts";
 import type { ErrorCode } from "#shared/errors/codes.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
 import { classifyPlatformFailure } from "#shared/errors/platform-failure.ts";
-import { overloadHeader } from "#shared/protocol/internal/stream.ts";
+import { outcomeHeader, overloadHeader } from "#shared/protocol/internal/stream.ts";
 import type { CellAnswer, CellCall, CellClient } from "../ports.ts";
 import type { CellRequest } from "./cell-fetch.ts";
 
@@ -53,6 +53,22 @@ async function readError(response: Response): Promise<ErrorOutcome | null> {
   }
 }
 
+/**
+ * Codes that a cell may answer with before it has accepted a turn. Any other error without an outcome is about the call
+ * itself (its signature, shape, fence or address) and is ours to repair: a client must never see it as its own fault.
+ */
+const refusalCodes: ReadonlySet<ErrorCode> = new Set([
+  "saturated",
+  "draining",
+  "starting",
+  "no_capacity_in_jurisdiction",
+  "deadline_exceeded",
+]);
+
+function isForClient(response: Response, error: ErrorOutcome): boolean {
+  return response.headers.has(outcomeHeader) || refusalCodes.has(error.code);
+}
+
 /** Whether another cell may take what this one refused: it accepted nothing, and the shortage is its own. */
 function mayMove(response: Response, error: ErrorOutcome): boolean {
   if (response.status === 429) return response.headers.get(overloadHeader) === "cell";
@@ -68,7 +84,9 @@ async function answerOf(response: Response): Promise<CellAnswer> {
     return { kind: "answer", headers: response.headers, body: response.body };
   }
   const error = await readError(response);
-  if (error === null) return { kind: "unreachable", failure: "notACell" };
+  if (error === null || !isForClient(response, error)) {
+    return { kind: "unreachable", failure: "notACell" };
+  }
   return {
     kind: "refused",
     error,

@@ -1,3 +1,4 @@
+import type { ErrorCode } from "#shared/errors/codes.ts";
 import { formatClientFrame, formatOutcomeBlock } from "#shared/protocol/internal/stream.ts";
 import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
 import type { TurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
@@ -91,7 +92,16 @@ export function healthyAnswer(turn: TurnRequest): Response {
   );
 }
 
-/** An error as a cell answers it. */
+/** The error of a turn that the cell had accepted. */
+export function failedAnswer(turn: TurnRequest, status: number, code: ErrorCode): Response {
+  const error = { code, message: `cell says ${code}` };
+  const outcome = JSON.stringify(
+    outcomeOf(turn, { status: "failed", error, items: [], body: null }),
+  );
+  return errorAnswer(status, code, { "x-meridian-outcome": btoa(outcome).replaceAll("=", "") });
+}
+
+/** An error as a cell answers it before it has accepted the turn. */
 export function errorAnswer(status: number, code: string, headers: Record<string, string> = {}) {
   return Response.json(
     { error: { message: `cell says ${code}`, type: "api_error", param: null, code } },

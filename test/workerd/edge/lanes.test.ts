@@ -8,6 +8,7 @@ import {
   contentFrames,
   doneFrame,
   errorAnswer,
+  failedAnswer,
   healthyAnswer,
   outcomeOf,
   streamOf,
@@ -94,10 +95,35 @@ describe("the stateless lane", () => {
   });
 
   it("does not ask another cell for what is the client's fault", async () => {
-    cells.answers = () => errorAnswer(400, "context_length_exceeded");
+    cells.answers = (turn) => failedAnswer(turn, 400, "context_length_exceeded");
     const answer = await call(chat, { body: hello });
     expect(answer.error().code).toBe("context_length_exceeded");
     expect(cells.turns).toHaveLength(1);
+  });
+
+  it.each([
+    [401, "invalid_api_key"],
+    [409, "conversation_locked"],
+    [400, "invalid_request"],
+    [421, "wrong_jurisdiction"],
+  ])(
+    "does not blame the client for a call that the cell refused with %i %s",
+    async (status, code) => {
+      cells.answers = () => errorAnswer(status, code);
+      const answer = await call(chat, { body: hello });
+      expect(answer.error().code).toBe("no_capacity_in_jurisdiction");
+    },
+  );
+
+  it("signs once more when a cell refuses the signature's time", async () => {
+    cells.answers = (turn, count) =>
+      count === 0 ? errorAnswer(401, "invalid_api_key") : healthyAnswer(turn);
+    expect((await call(chat, { body: hello })).status).toBe(200);
+    const [first, second] = cells.turns;
+    expect(second?.cell).toBe(first?.cell);
+    expect(second?.headers.get("x-meridian-nonce")).not.toBe(
+      first?.headers.get("x-meridian-nonce"),
+    );
   });
 
   it("refuses honestly when no cell of the jurisdiction can be reached", async () => {
@@ -226,7 +252,7 @@ describe("the durable lane", () => {
   });
 
   it("answers a failed turn with its error and status", async () => {
-    cells.answers = () => errorAnswer(502, "upstream_invalid");
+    cells.answers = (turn) => failedAnswer(turn, 502, "upstream_invalid");
     const answer = await call("/v1/responses", { body: { model: "sim/llama", input: "Hi" } });
     expect(answer.status).toBe(502);
     expect(answer.error().code).toBe("upstream_invalid");
