@@ -45,11 +45,22 @@ export function createEngineHttp(isSecure: boolean): EngineHttp {
         method: call.method,
         headers: { ...call.headers },
         agent,
-        signal,
       };
       const outgoing = request(call.url, settings);
+      let received: IncomingMessage | null = null;
+      // Not the `signal` option: it destroys a socket that was just given back, which then errs with nobody listening.
+      const abort = (): void => {
+        if (received?.complete !== true) outgoing.destroy();
+      };
+      signal.addEventListener("abort", abort, { once: true });
+      outgoing.on("close", () => signal.removeEventListener("abort", abort));
       limitConnecting(outgoing);
-      outgoing.on("response", (message) => resolve({ kind: "response", message }));
+      outgoing.on("response", (message) => {
+        // Whoever reads learns of an error by its read; an abort after the last read would otherwise end the process.
+        message.on("error", () => {});
+        received = message;
+        resolve({ kind: "response", message });
+      });
       outgoing.on("error", () =>
         resolve({
           kind: outgoing.reusedSocket && !signal.aborted ? "stale" : "unreachable",

@@ -33,11 +33,12 @@ function round(value: number): number {
 }
 
 function hintOf(shard: ShardStatus, queued: number): ShardHint {
-  const { id, inFlight, weight } = shard;
+  const { breaker, id, inFlight, weight } = shard;
   return {
     id,
     weight: round(weight),
-    state: shard.breaker === "open" ? "failed" : "ready",
+    breaker,
+    state: breaker === "open" ? "failed" : "ready",
     inFlight,
     queued,
   };

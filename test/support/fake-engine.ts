@@ -11,6 +11,9 @@ export interface SeenRequest {
   isAborted: boolean;
 }
 
+/** What is sent apart from the rest arrives apart from it, ms. */
+export const apartMs = 30;
+
 /** How the engine answers one prompt. */
 export type EngineAnswer = (response: ServerResponse, request: SeenRequest) => void | Promise<void>;
 
@@ -72,8 +75,8 @@ export function refuses(
 export function cutsAfter(...pieces: readonly string[]): EngineAnswer {
   return (response) => {
     openStream(response);
-    if (pieces.length === 0) return void response.destroy();
-    response.write(pieces.map((piece) => deltaChunk(piece)).join(""), () => response.destroy());
+    const text = pieces.map((piece) => deltaChunk(piece)).join("") || ": open\n\n";
+    response.write(text, () => setTimeout(() => response.destroy(), apartMs));
   };
 }
 

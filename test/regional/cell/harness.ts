@@ -1,4 +1,5 @@
 import { createHash, createHmac, randomBytes } from "node:crypto";
+import { request } from "node:http";
 import type { Server } from "node:http";
 import { onTestFinished } from "vitest";
 import { createCell } from "#regional/deps.ts";
@@ -26,7 +27,7 @@ export interface TestCell {
   readonly logLines: string[];
   readonly usage: unknown[];
   call(method: string, path: string, body?: unknown, init?: CallInit): Promise<Response>;
-  put(turn: Record<string, unknown>, init?: CallInit): Promise<Response>;
+  put(turn: TestTurn, init?: CallInit): Promise<Response>;
   drain(timeoutMs: number): Promise<void>;
   readonly server: Server;
 }
@@ -110,7 +111,7 @@ export async function aCellOf(
     server,
     call,
     put: (turn, init) =>
-      call("PUT", `/internal/turns/${turn["turnId"]}?attempt=${turn["attempt"]}`, turn, init),
+      call("PUT", `/internal/turns/${turn.turnId}?attempt=${turn.attempt}`, turn, init),
     drain: (timeoutMs) => cell.drain(timeoutMs),
   };
 }
@@ -184,13 +185,40 @@ export function signed(
   };
 }
 
+/**
+ * The status of a signed call sent exactly once: Node's `fetch` repeats a call that was answered 421 (Fetch standard,
+ * HTTP-network-or-cache fetch), and a repeated signature is refused.
+ */
+export function statusOnce(
+  cell: TestCell,
+  method: string,
+  path: string,
+  body: unknown,
+): Promise<number> {
+  const text = JSON.stringify(body);
+  return new Promise((resolve, reject) => {
+    const headers = { ...signed(method, path, text), "content-length": Buffer.byteLength(text) };
+    const outgoing = request(`${cell.url}${path}`, { method, headers }, (message) => {
+      message.resume();
+      resolve(message.statusCode ?? 0);
+    });
+    outgoing.on("error", reject);
+    outgoing.end(text);
+  });
+}
+
 let turns = 0;
+
+export interface TestTurn extends Record<string, unknown> {
+  readonly turnId: string;
+  readonly attempt: number;
+}
 
 /** A stateless, streamed chat turn, unless told otherwise. */
 export function aTurn(
   changes: Record<string, unknown> = {},
   rendering: Record<string, unknown> = {},
-): Record<string, unknown> {
+): TestTurn {
   turns += 1;
   return {
     v: 1,
@@ -232,7 +260,7 @@ export function aTurn(
 export function aDurableTurn(
   changes: Record<string, unknown> = {},
   rendering: Record<string, unknown> = {},
-): Record<string, unknown> {
+): TestTurn {
   return aTurn({ lane: "durable", conversationId: "conv_eu_1", ...changes }, rendering);
 }
 

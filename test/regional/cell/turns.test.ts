@@ -167,10 +167,7 @@ describe("a turn on a cell", () => {
     expect((await cell.put({ ...turn, incarnation: 2 })).status).toBe(409);
     const next = await readStream(await cell.put({ ...turn, attempt: 3 }));
     expect(next.outcome?.attempt).toBe(3);
-    const old = await cell.call(
-      "GET",
-      `/internal/turns/${turn["turnId"]}/frames?attempt=2&after=0`,
-    );
+    const old = await cell.call("GET", `/internal/turns/${turn.turnId}/frames?attempt=2&after=0`);
     expect(old.status).toBe(409);
   });
 
@@ -193,7 +190,7 @@ describe("a turn on a cell", () => {
     await response.body?.getReader().read();
     client.abort();
     release.resolve();
-    const path = `/internal/turns/${turn["turnId"]}/frames?attempt=1`;
+    const path = `/internal/turns/${turn.turnId}/frames?attempt=1`;
     const whole = await readStream(await cell.call("GET", `${path}&after=0`));
     expect(contentOf(whole)).toBe("Hello world");
     expect(engine.requests[0]?.isAborted).toBe(false);
@@ -208,7 +205,7 @@ describe("a turn on a cell", () => {
     const cell = await aCell({ engines: 1 });
     const turn = aDurableTurn();
     await (await cell.put(turn)).text();
-    const path = `/internal/turns/${turn["turnId"]}`;
+    const path = `/internal/turns/${turn.turnId}`;
     const ok = await cell.call("POST", `${path}/acknowledge`, { attempt: 1, seq: 2 });
     expect(ok.status).toBe(200);
     expect((await cell.call("GET", `${path}/frames?attempt=1&after=1`)).status).toBe(409);
@@ -258,7 +255,7 @@ describe("a turn on a cell", () => {
     engine.answer = hangsAfter("Hello");
     const turn = aDurableTurn();
     const response = await cell.put(turn);
-    const path = `/internal/turns/${turn["turnId"]}`;
+    const path = `/internal/turns/${turn.turnId}`;
     expect((await cell.call("DELETE", `${path}?attempt=1`)).status).toBe(200);
     const stream = await readStream(response);
     expect(stream.frames.map(({ data }) => data)).not.toContain("[DONE]");
