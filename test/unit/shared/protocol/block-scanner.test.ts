@@ -68,7 +68,9 @@ describe("BlockScanner", () => {
   it("does not change what it gave out when more arrives", () => {
     const scanner = new BlockScanner();
     const blocks = pushAll(scanner, frame(1) + frame(2) + frame(3) + frame(4), 7);
-    const text = blocks.map((block) => (block.kind === "frames" ? decoder.decode(block.bytes) : ""));
+    const text = blocks.map((block) =>
+      block.kind === "frames" ? decoder.decode(block.bytes) : "",
+    );
     expect(text.join("")).toBe(frame(1) + frame(2) + frame(3) + frame(4));
   });
 
