@@ -1,49 +1,70 @@
-/** `npm run dev`: the whole of Meridian on this machine, from topology.jsonc. */
-const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
-if (major < 22 || (major === 22 && minor < 18)) {
-  process.stderr.write(
-    `This needs Node 22.18 or newer and runs on ${process.versions.node}.\n` +
-      "Start it with `npm run dev`: on Linux, npm ci has put Node 24 into node_modules. Elsewhere install Node 24.\n",
-  );
-  process.exit(1);
+import { fileURLToPath } from "node:url";
+import { UsageError, devUsage, parseDevOptions } from "./supervisor/options.ts";
+import type { DevOptions } from "./supervisor/options.ts";
+import { watchNpm } from "./supervisor/npm-parent.ts";
+import { startDev } from "./supervisor/run-dev.ts";
+import type { DevRun } from "./supervisor/run-dev.ts";
+import { StartError } from "./supervisor/state-folder.ts";
+
+/** Exit codes: 0 stopped as asked, 1 could not start, 2 wrong options, 130 killed by the second Ctrl-C. */
+const killedCode = 130;
+
+function readOptions(): DevOptions {
+  try {
+    const options = parseDevOptions(process.argv.slice(2));
+    if (options !== null) return options;
+    process.stdout.write(`${devUsage}\n`);
+    process.exit(0);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    process.stderr.write(`${error.message}\n${devUsage}\n`);
+    process.exit(2);
+  }
 }
 
-// Imported only now: an older Node could not read it.
-const { devUsage, parseDevOptions, StartError } = await import("./supervisor/options.ts");
-const { startSystem } = await import("./supervisor/start.ts");
+const options = readOptions();
+let run: DevRun | null = null;
+let isEnding = false;
+
+function end(): void {
+  if (isEnding) {
+    run?.kill();
+    process.stderr.write("Killed.\n");
+    process.exit(killedCode);
+  }
+  isEnding = true;
+  process.stdout.write("\nStopping … (Ctrl-C again kills)\n");
+  void (run?.stop() ?? Promise.resolve()).then(() => {
+    process.stdout.write("Stopped.\n");
+    process.exit(0);
+  });
+}
+
+// A terminal that is closed takes its console along: writing there must not end the supervisor before its parts.
+process.stdout.on("error", () => undefined);
+process.stderr.on("error", () => undefined);
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, end);
+watchNpm(process.env, end);
 
 try {
-  const options = parseDevOptions(process.argv.slice(2), process.cwd());
-  if (options === null) process.stdout.write(`${devUsage}\n`);
-  else {
-    const say = (line: string): void => void process.stdout.write(`${line}\n`);
-    let stopRequests = 0;
-    let stop: (() => Promise<void>) | null = null;
-    const onSignal = (): void => {
-      stopRequests += 1;
-      // The second one ends at once; the reaper ends what is left.
-      if (stopRequests > 1) process.exit(130);
-      if (stop === null) return;
-      say("\nstopping …");
-      void stop().then(() => {
-        say("stopped");
-        process.exit(0);
-      });
-    };
-    process.on("SIGINT", onSignal);
-    process.on("SIGTERM", onSignal);
-    process.on("SIGHUP", onSignal);
-    const system = await startSystem(options, say);
-    stop = () => system.stop();
-    // A signal that came while starting.
-    if (stopRequests > 0) {
-      stopRequests = 0;
-      onSignal();
-    }
-  }
+  await startDev(
+    options,
+    {
+      root: fileURLToPath(new URL("..", import.meta.url)),
+      folder: process.cwd(),
+      environment: process.env,
+      out: (text) => process.stdout.write(text),
+      error: (text) => process.stderr.write(text),
+    },
+    (started) => {
+      run = started;
+    },
+  );
 } catch (error) {
-  if (!(error instanceof StartError)) throw error;
-  process.stderr.write(`${error.message}\n`);
-  process.exit(error.exitCode);
+  // A signal while starting stops everything; what then fails to start is no news.
+  if (!isEnding) {
+    const text = error instanceof StartError ? error.message : String((error as Error).stack);
+    process.stderr.write(`\n${text}\n`);
+    process.exit(1);
+  }
 }
-export {};

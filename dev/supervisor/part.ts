@@ -1,184 +1,277 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
-import { createInterface } from "node:readline";
+import { once } from "node:events";
+import { setTimeout as wait } from "node:timers/promises";
+import * as z from "zod";
+import { openPartLog } from "./part-log.ts";
+import type { PartLog } from "./part-log.ts";
+import { nextRestart, restartPolicy } from "./restart-policy.ts";
+import { StartError } from "./state-folder.ts";
 
-/** How a part is started; asked again at each restart, with the port it had before. */
-export interface PartCommand {
-  readonly args: readonly string[];
-  readonly environment: Readonly<Record<string, string>>;
-}
+/** How long a part may take to serve; loaded machines start a wrangler in half a minute. */
+const startMsMax = 90_000;
+const readyPollMs = 100;
+const readyTimeoutMs = 2_000;
+/** A part that serves and then answers nothing for this many looks in a row is hung: its own children may be gone. */
+const hungLooksMax = 4;
+const hungLookMs = 2_000;
+const hungTimeoutMs = 4_000;
+/** How long a part may go on after its processes were killed before it is given up. */
+const killMsMax = 2_000;
 
-export interface PartOptions {
-  /** For people: `cell eu-west-1a`. */
+/** The line that a part prints when it serves. */
+const listeningSchema = z.looseObject({ event: z.literal("listening"), url: z.string() });
+
+/** How to run a part and to know that it serves. */
+export interface PartSpecification {
+  /** Shown to the user, for example `eu-west-1a/llama-0`. */
   readonly name: string;
-  readonly logFile: string;
-  readonly command: (port: number | null) => PartCommand;
-  /** `line`: the part prints `{"event":"listening","url":…}`. Otherwise resolves when it answers. */
-  readonly ready: "line" | ((signal: AbortSignal) => Promise<string>);
-  readonly readyTimeoutMs: number;
-  readonly onChange: () => void;
-  readonly report: (message: string) => void;
-  /** Told of each process group as it comes and goes, so that none outlives the supervisor. */
-  readonly watch: (action: "add" | "remove", pid: number) => void;
+  readonly logPath: string;
+  /** Arguments of Node. `port` is 0 at the first start, and the port of the first start after a crash. */
+  readonly args: (port: number) => readonly string[];
+  readonly environment: (port: number) => Readonly<Record<string, string>>;
+  /** The URL where it serves, when it prints no line that tells. */
+  readonly url?: string;
+  /** A path below the origin of its URL that answers 200 when it is ready; null when listening is enough. */
+  readonly readyPath: string | null;
+  /** A path that is asked every 2 s; when it stays silent the part is restarted. Null: its process tells enough. */
+  readonly livePath: string | null;
+  /** How long it may go on after SIGTERM, ms. */
+  readonly stopMs: number;
 }
 
-/** A part of the system that is kept running. */
+/** What a part tells its supervisor. */
+export interface PartListeners {
+  /** Something that a user should read. */
+  readonly onMessage: (message: string) => void;
+  /** It serves again, under another process id. */
+  readonly onChange: () => void;
+}
+
+/** A process that is kept running. */
 export interface Part {
   readonly name: string;
-  url(): string;
-  pid(): number;
-  /** Rejects when the first start fails. */
+  /** Where it serves; empty before its first start. */
+  readonly url: string;
+  /** Undefined while it does not run. */
+  readonly pid: number | undefined;
+  /** Every line of its standard output that was a listening line, the last one. */
+  readonly announcement: Readonly<Record<string, unknown>>;
+  /** Starts it and waits until it is ready. @throws StartError when it ends or is not ready in time. */
   start(): Promise<void>;
-  /** Ends the process as if it had crashed; it is restarted. */
-  crash(): void;
-  stop(signal: NodeJS.Signals, patienceMs: number): Promise<void>;
+  /** Ends it: SIGTERM, then SIGKILL to its whole group. */
+  stop(): Promise<void>;
+  /** SIGKILL to its whole group, at once. */
+  kill(): void;
 }
 
-const restartDelayMsFirst = 200;
-const restartDelayMsMax = 5_000;
-const crashesPerMinuteMax = 10;
-
-/** Ends a whole process group; parts are spawned as leaders of their own. */
-function killGroup(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(-pid, signal);
-  } catch {
-    // It is gone already.
-  }
-}
-
-function lastLines(file: string, count: number): string {
-  try {
-    return readFileSync(file, "utf8").trimEnd().split("\n").slice(-count).join("\n    ");
-  } catch {
-    return "";
-  }
-}
-
-export function createPart(options: PartOptions): Part {
-  const { name, logFile, report } = options;
+/** Makes a part; nothing runs before `start`. After a successful start a crash restarts it, on the same port. */
+export function createPart(specification: PartSpecification, listeners: PartListeners): Part {
+  const { name } = specification;
+  const ending = new AbortController();
+  const crashesAtMs: number[] = [];
   let child: ChildProcess | null = null;
-  let url = "";
-  let isStopping = false;
-  let crashTimesMs: number[] = [];
-  let log: number | null = null;
+  let url = specification.url ?? "";
+  let announcement: Record<string, unknown> = {};
+  let log: PartLog | null = null;
+  let onAnnounced: () => void = () => undefined;
+  /** Why the supervisor ended the process itself, for the report. */
+  let hungReason: string | null = null;
 
-  function write(text: string): void {
-    log ??= openSync(logFile, "a", 0o600);
-    writeSync(log, text);
+  function onLine(line: string): void {
+    if (!line.startsWith("{")) return;
+    let value: unknown;
+    try {
+      value = JSON.parse(line);
+    } catch {
+      return;
+    }
+    const parsed = listeningSchema.safeParse(value);
+    if (!parsed.success) return;
+    announcement = parsed.data;
+    url = parsed.data.url;
+    onAnnounced();
   }
 
-  function portOf(text: string): number | null {
-    return text === "" ? null : Number(new URL(text).port);
-  }
-
-  /** Spawns once; resolves when the part is ready, rejects when it ends before. */
-  function launch(): Promise<void> {
-    const { args, environment } = options.command(portOf(url));
-    const process_ = spawn(process.execPath, args, {
-      env: environment,
+  function launch(): ChildProcess {
+    const port = url === "" ? 0 : Number(new URL(url).port);
+    log ??= openPartLog(specification.logPath, {
+      onLine,
+      onError: (line) => listeners.onMessage(`${name}: ${line}`),
+    });
+    const started = spawn(process.execPath, specification.args(port), {
+      env: { ...inheritedEnvironment(), ...specification.environment(port) },
       stdio: ["pipe", "pipe", "pipe"],
+      // The leader of its own group: Ctrl-C reaches the supervisor alone, which ends the parts in order.
       detached: true,
     });
-    child = process_;
-    const { pid } = process_;
-    if (pid !== undefined) options.watch("add", pid);
-    process_.stdin.on("error", () => undefined);
-    const readyAbort = new AbortController();
-    return new Promise((resolve, reject) => {
-      let isReady = false;
-      const timer = setTimeout(() => {
-        reject(new Error(`${name} was not ready within ${options.readyTimeoutMs / 1000} s`));
-        if (pid !== undefined) killGroup(pid, "SIGKILL");
-      }, options.readyTimeoutMs);
-      const becomeReady = (at: string): void => {
-        if (isReady) return;
-        isReady = true;
-        clearTimeout(timer);
-        url = at;
-        options.onChange();
-        resolve();
-      };
-      createInterface({ input: process_.stdout }).on("line", (line) => {
-        write(`${line}\n`);
-        if (options.ready !== "line" || isReady || !line.startsWith("{")) return;
-        try {
-          const value = JSON.parse(line) as { event?: string; url?: string };
-          if (value.event === "listening" && typeof value.url === "string") becomeReady(value.url);
-        } catch {
-          // Not a JSON line: it is in the log.
-        }
-      });
-      process_.stderr.on("data", (chunk: Buffer) => write(chunk.toString("utf8")));
-      if (options.ready !== "line") {
-        options.ready(readyAbort.signal).then(becomeReady, () => undefined);
-      }
-      process_.on("error", (error) => reject(error));
-      process_.on("exit", (code, signal) => {
-        clearTimeout(timer);
-        readyAbort.abort();
-        if (pid !== undefined) {
-          killGroup(pid, "SIGKILL");
-          options.watch("remove", pid);
-        }
-        if (child === process_) child = null;
-        if (isStopping) return;
-        const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
-        if (!isReady)
-          reject(new Error(`${name} ended at its start (${how}):\n    ${lastLines(logFile, 12)}`));
-        else void recover(how);
-      });
-    });
+    started.stdin.on("error", () => undefined);
+    started.on("error", () => undefined);
+    log.follow(started.stdout, "stdout");
+    log.follow(started.stderr, "stderr");
+    child = started;
+    return started;
   }
 
-  async function recover(how: string): Promise<void> {
-    const nowMs = Date.now();
-    crashTimesMs = [...crashTimesMs.filter((time) => nowMs - time < 60_000), nowMs];
-    report(`${name} ended (${how}). Last lines of its log:\n    ${lastLines(logFile, 3)}`);
-    if (crashTimesMs.length > crashesPerMinuteMax) {
-      report(
-        `${name} crashed ${crashTimesMs.length} times in a minute and is left stopped; see ${logFile}`,
+  /** Runs it until it is ready; false when it ended first or time ran out. */
+  async function launchUntilReady(): Promise<boolean> {
+    const isAnnouncing = specification.url === undefined;
+    const announced = new Promise<void>((resolve) => {
+      onAnnounced = resolve;
+    });
+    const started = launch();
+    const gone = new AbortController();
+    started.once("close", () => gone.abort());
+    const signal = AbortSignal.any([gone.signal, AbortSignal.timeout(startMsMax)]);
+    const stopped = new Promise<void>((resolve) => {
+      signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+    if (isAnnouncing) await Promise.race([announced, stopped]);
+    if (specification.readyPath !== null && !signal.aborted) await waitReady(signal);
+    return !signal.aborted;
+  }
+
+  async function waitReady(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      if ((await look(specification.readyPath ?? "/", readyTimeoutMs)) === 200) return;
+      await wait(readyPollMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  async function look(path: string, timeoutMs: number): Promise<number | null> {
+    try {
+      const signal = AbortSignal.timeout(timeoutMs);
+      const response = await fetch(new URL(path, url), { signal, redirect: "manual" });
+      await response.arrayBuffer();
+      return response.status;
+    } catch {
+      return null;
+    }
+  }
+
+  /** Watches a running process: its end, and its silence. */
+  function watch(): void {
+    const watched = child;
+    if (watched === null) return;
+    if (watched.exitCode !== null || watched.signalCode !== null) return void restart();
+    watched.once("close", () => void restart());
+    void watchAnswers(watched);
+  }
+
+  async function watchAnswers(watched: ChildProcess): Promise<void> {
+    const { livePath } = specification;
+    let silent = 0;
+    while (livePath !== null && watched === child && !ending.signal.aborted) {
+      await wait(hungLookMs, undefined, { signal: ending.signal }).catch(() => undefined);
+      silent = (await look(livePath, hungTimeoutMs)) === null ? silent + 1 : 0;
+      if (silent < hungLooksMax || watched !== child || ending.signal.aborted) continue;
+      hungReason = "it answered nothing any more";
+      killGroup(watched);
+      return;
+    }
+  }
+
+  async function restart(): Promise<void> {
+    const ended = child;
+    if (ended === null || ending.signal.aborted) return;
+    // What it started itself, such as wrangler's workerd, holds its port.
+    killGroup(ended);
+    child = null;
+    crashesAtMs.push(Date.now());
+    while (crashesAtMs.length > restartPolicy.crashesMax) crashesAtMs.shift();
+    const step = nextRestart(crashesAtMs, Date.now());
+    const reason = hungReason ?? describeEnd(ended);
+    hungReason = null;
+    const lines = log?.lastLines(5) ?? [];
+    const what = step.kind === "restart" ? `restarting in ${step.delayMs / 1_000} s` : "given up";
+    listeners.onMessage([`${name} ended (${reason}); ${what}. Last lines:`, ...lines].join("\n"));
+    listeners.onChange();
+    if (step.kind === "give-up") {
+      const where = `its log is ${specification.logPath}`;
+      listeners.onMessage(
+        `GIVEN UP: ${name} ended ${step.crashes} times within a minute; ${where}. The rest goes on.`,
       );
       return;
     }
-    const delayMs = Math.min(
-      restartDelayMsMax,
-      restartDelayMsFirst * 2 ** (crashTimesMs.length - 1),
-    );
-    await new Promise((resolve) => setTimeout(resolve, delayMs));
-    if (isStopping) return;
-    try {
-      await launch();
-      report(`${name} restarted (pid ${child?.pid ?? "?"})`);
-    } catch (error) {
-      await recover(error instanceof Error ? (error.message.split("\n")[0] ?? "") : "unknown");
+    await wait(step.delayMs, undefined, { signal: ending.signal }).catch(() => undefined);
+    if (ending.signal.aborted) return;
+    const isReady = await launchUntilReady();
+    if (ending.signal.aborted) return;
+    if (isReady) {
+      listeners.onMessage(`${name} runs again.`);
+      listeners.onChange();
+    } else if (child !== null && isRunning(child)) {
+      hungReason = `not ready within ${startMsMax / 1_000} s`;
+      killGroup(child);
     }
+    watch();
   }
 
   return {
     name,
-    url: () => url,
-    pid: () => child?.pid ?? 0,
-    start: launch,
-    crash() {
-      const pid = child?.pid;
-      if (pid !== undefined) killGroup(pid, "SIGKILL");
+    get url() {
+      return url;
     },
-    async stop(signal, patienceMs) {
-      isStopping = true;
-      const running = child;
-      if (running?.pid === undefined) return;
-      const { pid } = running;
-      const ended = new Promise<void>((resolve) => {
-        running.once("exit", () => resolve());
-      });
-      running.kill(signal);
-      const timer = setTimeout(() => killGroup(pid, "SIGKILL"), patienceMs);
-      await ended;
-      clearTimeout(timer);
-      if (log !== null) closeSync(log);
-      log = null;
+    get pid() {
+      return child !== null && isRunning(child) ? child.pid : undefined;
+    },
+    get announcement() {
+      return announcement;
+    },
+    async start() {
+      const isReady = await launchUntilReady();
+      if (ending.signal.aborted) throw new StartError(`${name} was stopped while starting.`);
+      if (isReady) return watch();
+      const reason = child !== null && !isRunning(child) ? describeEnd(child) : "not ready in time";
+      const lines = log?.lastLines(8) ?? [];
+      throw new StartError([`${name} did not start (${reason}).`, ...lines].join("\n"));
+    },
+    async stop() {
+      ending.abort();
+      const stopping = child;
+      if (stopping !== null && isRunning(stopping)) {
+        const closed = once(stopping, "close").then(() => undefined);
+        stopping.kill("SIGTERM");
+        await Promise.race([closed, wait(specification.stopMs, undefined, { ref: false })]);
+        killGroup(stopping);
+        await Promise.race([closed, wait(killMsMax, undefined, { ref: false })]);
+      } else if (stopping !== null) {
+        killGroup(stopping);
+      }
+      log?.close();
+    },
+    kill() {
+      ending.abort();
+      if (child !== null) killGroup(child);
     },
   };
+}
+
+function isRunning(child: ChildProcess): boolean {
+  return child.pid !== undefined && child.exitCode === null && child.signalCode === null;
+}
+
+function killGroup({ pid }: ChildProcess): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // The whole group has ended.
+  }
+}
+
+function describeEnd({ exitCode, signalCode, pid }: ChildProcess): string {
+  if (pid === undefined) return "it could not be started";
+  return signalCode === null ? `exit code ${exitCode}` : `signal ${signalCode}`;
+}
+
+/** What every part inherits. Nothing else: a part must not find settings or credentials that it was not given. */
+function inheritedEnvironment(): Record<string, string> {
+  const names = ["PATH", "HOME", "TMPDIR", "TMP", "TEMP", "LANG", "SystemRoot", "APPDATA"];
+  const found: Record<string, string> = {};
+  for (const name of names) {
+    const value = process.env[name];
+    if (value !== undefined) found[name] = value;
+  }
+  return found;
 }

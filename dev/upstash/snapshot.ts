@@ -1,5 +1,4 @@
 // The linter reads dev/ with the root configuration, which has no Node types; without them it takes Node's classes for `any`.
-/// <reference types="node" />
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
