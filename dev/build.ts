@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { StartError } from "./supervisor/options.ts";
+import { StartError } from "./supervisor/state-folder.ts";
 import { readTopologyFile } from "./supervisor/topology-file.ts";
 
 /** Ceiling of the edge bundle, KiB after gzip; a Worker must start within a second. */

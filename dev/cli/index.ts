@@ -1,9 +1,9 @@
 /** `npm run meridian -- COMMAND`: the operator's command line. */
-import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { StartError } from "../supervisor/options.ts";
-import { readTopologyFile, sha256 } from "../supervisor/topology-file.ts";
+import { keyDigest, newTenantKey } from "../supervisor/secrets.ts";
+import { StartError } from "../supervisor/state-folder.ts";
+import { readTopologyFile } from "../supervisor/topology-file.ts";
 import { receiptsUsage, runReceiptsCommand } from "./receipts.ts";
 import type { CommandIo } from "./receipts.ts";
 
@@ -56,9 +56,9 @@ function newKey(args: readonly string[]): number {
   if (verb !== "new" || options.size !== 2 || !name.test(jurisdiction) || !name.test(tenant)) {
     return refuseUsage();
   }
-  const key = `mk_${jurisdiction}_${tenant}_${randomBytes(24).toString("hex")}`;
+  const key = newTenantKey(jurisdiction, tenant);
   io.out(`key       ${key}`);
-  io.out(`topology  "sha256:${sha256(key)}"`);
+  io.out(`topology  "sha256:${keyDigest(key)}"`);
   return 0;
 }
 
