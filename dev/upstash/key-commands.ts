@@ -18,7 +18,7 @@ function scan(keys: Keyspace, [cursor = "", ...rest]: readonly string[]): Reply 
   for (let at = 0; at < rest.length; at += 2) {
     const argument = rest[at + 1];
     if (argument === undefined) throw new CommandRefusal("ERR syntax error");
-    switch (rest[at]?.toUpperCase()) {
+    switch (rest[at]?.toUpperCase() ?? "") {
       case "MATCH": {
         const expression = expressionOfGlob(argument);
         found = found.filter((key) => expression.test(key));
