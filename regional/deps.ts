@@ -216,10 +216,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
       const stop = clock.after(timeoutMs, () => late.resolve());
       await Promise.race([registry.idle(), late.promise]);
       stop();
-      registry.abortAll({
-        code: "interrupted",
-        message: "The cell was shut down during the answer.",
-      });
+      registry.abortAll();
       await usage.flush();
     },
     async close() {

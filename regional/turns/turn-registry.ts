@@ -65,7 +65,8 @@ export interface TurnRegistry {
   sweep(): void;
   /** From now on no new turn begins; deliveries of running ones still join. */
   drain(): void;
-  abortAll(error: ErrorOutcome): void;
+  /** Ends what still runs when the cell's time is over. */
+  abortAll(): void;
   runningCount(): number;
   /** Resolves when no turn runs. */
   idle(): Promise<void>;
@@ -79,8 +80,18 @@ export interface RegistryOptions {
 }
 
 const superseded: ErrorOutcome = {
-  code: "interrupted",
+  code: "conversation_locked",
   message: "A newer attempt of this turn has begun.",
+};
+
+const draining: ErrorOutcome = {
+  code: "draining",
+  message: "This cell is being shut down. Try again.",
+  retryAfterMs: 1_000,
+};
+const cutShort: ErrorOutcome = {
+  code: "interrupted",
+  message: "The cell was shut down during the answer. What was received is not complete.",
 };
 
 /** The registry of one cell. */
@@ -119,11 +130,7 @@ export function createTurnRegistry(options: RegistryOptions): TurnRegistry {
 
   function refuse(): ErrorOutcome | null {
     if (isDraining) {
-      return {
-        code: "draining",
-        message: "This cell is being shut down. Try again.",
-        retryAfterMs: 1_000,
-      };
+      return draining;
     }
     if (entries.size >= policy.turnsMax) dropOldestFence();
     if (entries.size < policy.turnsMax && budget.hasRoom()) return null;
@@ -214,8 +221,8 @@ export function createTurnRegistry(options: RegistryOptions): TurnRegistry {
     drain() {
       isDraining = true;
     },
-    abortAll(error) {
-      for (const entry of running) entry.turn?.abort(error);
+    abortAll() {
+      for (const { turn } of running) turn?.abort(turn.hasBegun() ? cutShort : draining);
     },
     runningCount: () => running.size,
     idle: () =>

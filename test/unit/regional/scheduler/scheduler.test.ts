@@ -1,0 +1,194 @@
+import { describe, it } from "vitest";
+import type { Clock } from "#regional/ports/clock.ts";
+import { createScheduler } from "#regional/scheduler/scheduler.ts";
+import type { SlotReply, SlotRequest } from "#regional/scheduler/scheduler.ts";
+import { createShardBook } from "#regional/scheduler/shard-book.ts";
+import { defaultQueuePolicy } from "#shared/admission/queue-policy.ts";
+import { defaultBreakerPolicy } from "#shared/breaker/breaker-policy.ts";
+import type { ShardDescription } from "#shared/config/topology.ts";
+import type { TryResult } from "#shared/conversation/turn-events.ts";
+import type { Jurisdiction, ShardId } from "#shared/residency/brands.ts";
+
+/** A clock that a test moves. */
+class HandClock implements Clock {
+  #nowMs = 1_000;
+  #timers: { atMs: number; run: () => void }[] = [];
+  nowMs(): number {
+    return this.#nowMs;
+  }
+  after(delayMs: number, run: () => void): () => void {
+    const timer = { atMs: this.#nowMs + delayMs, run };
+    this.#timers.push(timer);
+    return () => {
+      this.#timers = this.#timers.filter((other) => other !== timer);
+    };
+  }
+  every(): () => void {
+    return () => {};
+  }
+  move(byMs: number): void {
+    this.#nowMs += byMs;
+    const due = this.#timers.filter(({ atMs }) => atMs <= this.#nowMs);
+    this.#timers = this.#timers.filter(({ atMs }) => atMs > this.#nowMs);
+    for (const { run } of due) run();
+  }
+  pending(): number {
+    return this.#timers.length;
+  }
+}
+
+function aScheduler(names: readonly string[], slots = 1, waitingPerModelMax = 10) {
+  const clock = new HandClock();
+  const random = { unit: () => 0.5, hex: () => "" };
+  const book = createShardBook({
+    shards: names.map(
+      (id) => ({ id, model: "m", revision: "1", concurrentRequestsMax: slots }) as ShardDescription,
+    ),
+    jurisdiction: "eu" as Jurisdiction,
+    random: () => 0.5,
+    policy: defaultBreakerPolicy,
+  });
+  const policy = { ...defaultQueuePolicy, waitingPerModelMax };
+  return { clock, book, scheduler: createScheduler({ book, clock, random, policy }) };
+}
+
+function aRequest(changes: Partial<SlotRequest> = {}): SlotRequest {
+  return {
+    model: "m",
+    homeShard: null,
+    affinityKey: "k",
+    excluded: [],
+    priority: "interactive",
+    promptTokensEstimate: 5,
+    deadlineMs: 1_000_000,
+    ...changes,
+  };
+}
+
+const succeeded: TryResult = { kind: "succeeded" };
+
+function ask(
+  { scheduler }: ReturnType<typeof aScheduler>,
+  request = aRequest(),
+): { replies: SlotReply[]; cancel: () => void } {
+  const replies: SlotReply[] = [];
+  return { replies, cancel: scheduler.acquire(request, (reply) => replies.push(reply)) };
+}
+
+function slotOf(asked: { replies: SlotReply[] }) {
+  const [reply] = asked.replies;
+  if (reply?.kind !== "chosen") throw new Error("no slot");
+  return reply.slot;
+}
+
+describe("the scheduler", () => {
+  it("never gives one slot twice, and serves who waits in order", ({ expect }) => {
+    const parts = aScheduler(["a"]);
+    const [first, second, third] = [ask(parts), ask(parts), ask(parts)];
+    expect([first, second, third].map(({ replies }) => replies.length)).toEqual([1, 0, 0]);
+    parts.clock.move(100);
+    slotOf(first).release(succeeded);
+    expect(second.replies).toMatchObject([{ kind: "chosen", queueWaitMs: 100 }]);
+    expect(third.replies).toEqual([]);
+    slotOf(second).release(succeeded);
+    expect(third.replies).toHaveLength(1);
+  });
+
+  it("counts a release once, however often it is called", ({ expect }) => {
+    const parts = aScheduler(["a"], 2);
+    const [first] = [ask(parts), ask(parts)];
+    slotOf(first).release(succeeded);
+    slotOf(first).release(succeeded);
+    expect(parts.book.statuses(0)).toMatchObject([{ inFlight: 1, promptTokens: 5 }]);
+  });
+
+  it("lets nobody overtake who waits", ({ expect }) => {
+    const parts = aScheduler(["a"]);
+    const held = ask(parts);
+    const waiting = ask(parts, aRequest({ excluded: ["b" as ShardId] }));
+    slotOf(held).release(succeeded);
+    const late = ask(parts);
+    expect([waiting.replies.length, late.replies.length]).toEqual([1, 0]);
+  });
+
+  it("answers queueTimeout when the wait of the class is over, and leaves no timer", ({
+    expect,
+  }) => {
+    const parts = aScheduler(["a"]);
+    const held = ask(parts);
+    const waiting = ask(parts);
+    parts.clock.move(2_999);
+    expect(waiting.replies).toEqual([]);
+    parts.clock.move(1);
+    expect(waiting.replies).toMatchObject([{ kind: "none", reason: "queueTimeout" }]);
+    slotOf(held).release(succeeded);
+    expect(waiting.replies).toHaveLength(1);
+    expect(parts.clock.pending()).toBe(0);
+  });
+
+  it("refuses with a wait when the queue is full", ({ expect }) => {
+    const parts = aScheduler(["a"], 1, 1);
+    ask(parts);
+    ask(parts);
+    const refused = ask(parts);
+    expect(refused.replies).toMatchObject([{ kind: "none", reason: "queueFull" }]);
+    expect(parts.scheduler.waiting().get("m")).toBe(1);
+  });
+
+  it("takes a turn that gave up out of the queue", ({ expect }) => {
+    const parts = aScheduler(["a"]);
+    const held = ask(parts);
+    const gone = ask(parts);
+    gone.cancel();
+    slotOf(held).release(succeeded);
+    expect(gone.replies).toEqual([]);
+    expect(parts.scheduler.waiting().size).toBe(0);
+    expect(ask(parts).replies).toHaveLength(1);
+  });
+
+  it("answers at once where waiting does not help", ({ expect }) => {
+    const parts = aScheduler(["a"]);
+    expect(ask(parts, aRequest({ model: "other" })).replies).toMatchObject([{ reason: "noShard" }]);
+    const tried = aRequest({ excluded: ["a" as ShardId] });
+    expect(ask(parts, tried).replies).toMatchObject([
+      { reason: "noShard", rejected: [{ id: "a", reason: "excluded" }] },
+    ]);
+  });
+
+  it("believes a shard that says it is full, for a moment", ({ expect }) => {
+    const parts = aScheduler(["a"], 8);
+    const first = ask(parts);
+    slotOf(first).release({
+      kind: "failed",
+      failure: { reason: "saturated", status: 429, retryAfterMs: 1_000 },
+    });
+    const waiting = ask(parts);
+    expect(waiting.replies).toEqual([]);
+    parts.clock.move(1_000);
+    parts.scheduler.wake();
+    expect(waiting.replies).toMatchObject([{ kind: "chosen" }]);
+  });
+
+  it("answers draining to who waits and who comes", ({ expect }) => {
+    const parts = aScheduler(["a"]);
+    ask(parts);
+    const waiting = ask(parts);
+    parts.scheduler.drain();
+    expect(waiting.replies).toMatchObject([{ reason: "draining" }]);
+    expect(ask(parts).replies).toMatchObject([{ reason: "draining" }]);
+  });
+
+  it("leaves a shard alone after five failures, but not after five of clients", ({ expect }) => {
+    const parts = aScheduler(["a"], 8);
+    const fail = (failure: Extract<TryResult, { kind: "failed" }>["failure"]) => {
+      for (let count = 0; count < 5; count += 1)
+        slotOf(ask(parts)).release({ kind: "failed", failure });
+    };
+    fail({ reason: "clientFault", status: 400, fault: { code: "invalid_request" } });
+    expect(ask(parts).replies).toMatchObject([{ kind: "chosen" }]);
+    fail({ reason: "cut" });
+    expect(ask(parts).replies).toMatchObject([
+      { kind: "none", reason: "unhealthy", rejected: [{ id: "a", reason: "breaker" }] },
+    ]);
+  });
+});
