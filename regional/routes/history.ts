@@ -4,8 +4,8 @@ import type { CellDeps } from "./cell-deps.ts";
 import { respondError, respondJson } from "./respond.ts";
 import { openSignedCall, readJson } from "./signed-call.ts";
 
-/** Time for one command in the database, ms; the object sends again when it is over. */
-const commandTimeoutMs = 10_000;
+/** Time for one command in the database, ms: less than the 10 s that an object waits, which then sends again. */
+const commandTimeoutMs = 8_000;
 
 /** `POST /internal/history`: one command of an object's outbox. 503 when the database cannot be reached. */
 export function historyRoutes(deps: CellDeps): Hono {

@@ -44,7 +44,23 @@ export async function answerTurn(
       });
     }
   }
-  return new Response(streamTurn(turn, afterSeq, detach, deps), {
+  return respondStream(streamTurn(turn, afterSeq, detach, deps), headers);
+}
+
+/**
+ * Answers who follows a turn that runs or ran, at once and with a first comment: an object that pulls must be able to tell a
+ * turn that has not said anything yet from a cell that is gone. A turn that failed is an outcome, whenever it failed.
+ */
+export function followTurn(turn: RunningTurn, afterSeq: number, deps: CellDeps): Response {
+  const headers = placeHeaders(deps.cell.id, turn.shard());
+  return respondStream(streamTurn(turn, afterSeq, turn.attach(), deps, true), headers);
+}
+
+function respondStream(
+  stream: ReadableStream<Uint8Array>,
+  headers: Record<string, string>,
+): Response {
+  return new Response(stream, {
     headers: { ...headers, "content-type": "text/event-stream", "cache-control": "no-store" },
   });
 }
@@ -55,12 +71,16 @@ function streamTurn(
   afterSeq: number,
   detach: () => void,
   deps: CellDeps,
+  opensWithComment = false,
 ): ReadableStream<Uint8Array> {
   let cursor: Cursor = { seq: afterSeq, hasOutcome: false };
   let isCancelled = false;
   const { frames } = turn;
   return new ReadableStream<Uint8Array>(
     {
+      start(controller) {
+        if (opensWithComment) controller.enqueue(heartbeat);
+      },
       async pull(controller) {
         let chunk = frames.read(cursor);
         while (chunk === null) {

@@ -8,7 +8,7 @@ import type { RunningTurn } from "../turns/running-turn.ts";
 import type { CellDeps } from "./cell-deps.ts";
 import { respondError, respondJson } from "./respond.ts";
 import { openSignedCall, readJson } from "./signed-call.ts";
-import { answerTurn } from "./turn-answer.ts";
+import { answerTurn, followTurn } from "./turn-answer.ts";
 
 /** Another attempt of the turn holds it; the caller stops. */
 const fenced: ErrorOutcome = {
@@ -35,7 +35,9 @@ export function turnRoutes(deps: CellDeps): Hono {
     const begun = deps.registry.begin(request, trace);
     if (begun.kind === "refused") return respondError(begun.error);
     if (begun.kind === "fenced" || begun.kind === "gone") return respondError(fenced);
-    return replay(begun.turn, 0, context, deps);
+    const { turn } = begun;
+    const gone = refuseReplay(turn, 0);
+    return gone ?? answerTurn(turn, 0, context.req.raw.signal, deps);
   });
 
   app.get("/internal/turns/:turnId/frames", async (context) => {
@@ -45,7 +47,7 @@ export function turnRoutes(deps: CellDeps): Hono {
     if ("code" in found) return respondError(found);
     const after = readCount(context.req.query("after"));
     if (after === null) return respondError(badRequest("after"));
-    return replay(found, after, context, deps);
+    return refuseReplay(found, after) ?? followTurn(found, after, deps);
   });
 
   app.post("/internal/turns/:turnId/acknowledge", async (context) => {
@@ -105,19 +107,14 @@ function findTurn(context: Context, deps: CellDeps): RunningTurn | ErrorOutcome 
   return found ?? notHere;
 }
 
-function replay(
-  turn: RunningTurn,
-  after: number,
-  context: Context,
-  deps: CellDeps,
-): Response | Promise<Response> {
-  if (after < turn.frames.firstReadableAfter()) {
-    return respondError({
-      code: "conversation_locked",
-      message: `Frames up to ${turn.frames.firstReadableAfter()} were acknowledged and are gone.`,
-    });
-  }
-  return answerTurn(turn, after, context.req.raw.signal, deps);
+/** The answer to who wants frames that are gone, or null. */
+function refuseReplay(turn: RunningTurn, after: number): Response | null {
+  const readableAfter = turn.frames.firstReadableAfter();
+  if (after >= readableAfter) return null;
+  return respondError({
+    code: "conversation_locked",
+    message: `Frames up to ${readableAfter} were acknowledged and are gone.`,
+  });
 }
 
 function badRequest(param: string): ErrorOutcome {

@@ -201,6 +201,33 @@ describe("a turn on a cell", () => {
     }
   });
 
+  it("answers who follows a turn before its first token at once, and a failed one with its outcome", async ({
+    expect,
+  }) => {
+    const cell = await aCell({ engines: 1, overrides: { turnPolicy: { triesMax: 1 } } });
+    const engine = cell.engines[0];
+    if (engine === undefined) throw new Error("no engine");
+    const release = Promise.withResolvers<void>();
+    engine.answer = async (response) => {
+      await release.promise;
+      response.writeHead(500).end();
+    };
+    const turn = aDurableTurn();
+    const put = cell.put(turn);
+    await until(() => engine.requests.length === 1);
+    const path = `/internal/turns/${turn.turnId}/frames?attempt=1&after=0`;
+    const following = await cell.call("GET", path);
+    const first = await following.body?.getReader().read();
+    expect(Buffer.from(first?.value ?? []).toString()).toBe(": keep-alive\n\n");
+    release.resolve();
+    expect((await put).status).toBe(502);
+    const after = await readStream(await cell.call("GET", path));
+    expect(after).toMatchObject({
+      frames: [],
+      outcome: { status: "failed", error: { code: "upstream_invalid" } },
+    });
+  });
+
   it("drops acknowledged frames, and says so to who asks for them", async ({ expect }) => {
     const cell = await aCell({ engines: 1 });
     const turn = aDurableTurn();
