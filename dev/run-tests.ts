@@ -2,7 +2,7 @@
  * `npm test`: every project of vitest.config.ts in turn, with a summary of each. A project that ran no test is a failure:
  * a green run that checked nothing shows.
  */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -67,6 +67,13 @@ const chosen = asked.length === 0 ? projects : projects.filter((name) => asked.i
 if (asked.some((name) => !projects.includes(name as (typeof projects)[number]))) {
   process.stderr.write(`Usage: npm test [-- ${projects.join(" | ")}]\n`);
   process.exit(2);
+}
+
+// The residency tests load the bundle that would be deployed.
+const built = spawnSync(process.execPath, ["dev/build.ts"], { stdio: "inherit" });
+if (built.status !== 0) {
+  process.stdout.write("The build failed; no test was run.\n\n0 passed, 1 failed, 0 skipped\n");
+  process.exit(1);
 }
 
 let passed = 0;

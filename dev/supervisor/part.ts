@@ -16,8 +16,9 @@ const readyTimeoutMs = 2_000;
 const hungLooksMax = 4;
 const hungLookMs = 2_000;
 const hungTimeoutMs = 4_000;
-/** How long a part may go on after its processes were killed before it is given up. */
+/** How long killed processes are waited for. */
 const killMsMax = 2_000;
+const groupPollMs = 20;
 
 /** The line that a part prints when it serves. */
 const listeningSchema = z.looseObject({ event: z.literal("listening"), url: z.string() });
@@ -235,9 +236,8 @@ export function createPart(specification: PartSpecification, listeners: PartList
         await Promise.race([closed, wait(specification.stopMs, undefined, { ref: false })]);
         killGroup(stopping);
         await Promise.race([closed, wait(killMsMax, undefined, { ref: false })]);
-      } else if (stopping !== null) {
-        killGroup(stopping);
       }
+      if (stopping !== null) await buryGroup(stopping);
       log?.close();
     },
     kill() {
@@ -251,13 +251,20 @@ function isRunning(child: ChildProcess): boolean {
   return child.pid !== undefined && child.exitCode === null && child.signalCode === null;
 }
 
-function killGroup({ pid }: ChildProcess): void {
-  if (pid === undefined) return;
+/** False when nothing of the group is left. */
+function killGroup({ pid }: ChildProcess): boolean {
+  if (pid === undefined) return false;
   try {
-    process.kill(-pid, "SIGKILL");
+    return process.kill(-pid, "SIGKILL");
   } catch {
-    // The whole group has ended.
+    return false;
   }
+}
+
+/** Kills what is left of a group and waits until it is gone, for `killMsMax` at most. */
+async function buryGroup(child: ChildProcess): Promise<void> {
+  const deadlineMs = Date.now() + killMsMax;
+  while (killGroup(child) && Date.now() < deadlineMs) await wait(groupPollMs);
 }
 
 function describeEnd({ exitCode, signalCode, pid }: ChildProcess): string {
