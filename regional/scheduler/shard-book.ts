@@ -112,7 +112,10 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
       // A shard that has just said that it is full is believed for a moment.
       inFlight: nowMs < shard.saturatedUntilMs ? concurrentRequestsMax : shard.inFlight,
       isDraining: false,
-      isAdmitting: isAdmitting(shard.breaker, nowMs),
+      // Half open, no prompt is risked on a shard that does not even answer a probe.
+      isAdmitting:
+        isAdmitting(shard.breaker, nowMs) &&
+        (shard.isAlive || viewAt(shard.breaker, nowMs).kind === "closed"),
       weight: breakerWeight(shard.breaker, nowMs, policy),
     };
   }
@@ -150,10 +153,14 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
     probed(id, result, nowMs) {
       const shard = shardOf(id);
       shard.isAlive = result.ok;
-      const { trips } = shard.breaker;
-      if (!result.ok) return step(shard, { kind: "failure", trips }, nowMs);
+      const { kind, trips } = viewAt(shard.breaker, nowMs);
+      if (!result.ok) {
+        // Only a closed breaker is moved: a shard that is down for a minute must not be kept away for two more.
+        if (kind === "closed") step(shard, { kind: "failure", trips }, nowMs);
+        return;
+      }
       // Live traffic outweighs what a shard says of itself: a probe helps to close a breaker, and hides no failure.
-      if (viewAt(shard.breaker, nowMs).kind === "halfOpen") {
+      if (kind === "halfOpen") {
         step(shard, { kind: "dispatch" }, nowMs);
         step(shard, { kind: "success", trips }, nowMs);
       }

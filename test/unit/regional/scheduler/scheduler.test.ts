@@ -191,4 +191,23 @@ describe("the scheduler", () => {
       { kind: "none", reason: "unhealthy", rejected: [{ id: "a", reason: "breaker" }] },
     ]);
   });
+
+  it("keeps a shard that is down away no longer than its first opening once it answers probes again", ({
+    expect,
+  }) => {
+    const parts = aScheduler(["a"], 8);
+    const { book, clock } = parts;
+    const probe = (ok: boolean) =>
+      book.probed("a" as ShardId, ok ? { ok } : { ok, reason: "unreachable" }, clock.nowMs());
+    for (let count = 0; count < 30; count += 1) {
+      probe(false);
+      clock.move(2_000);
+    }
+    expect(ask(parts).replies).toMatchObject([{ kind: "none", reason: "unhealthy" }]);
+    probe(true);
+    expect(ask(parts).replies).toMatchObject([{ kind: "chosen" }]);
+    expect(book.statuses(clock.nowMs())).toMatchObject([{ breaker: "halfOpen" }]);
+    for (let count = 0; count < 5; count += 1) probe(true);
+    expect(book.statuses(clock.nowMs())).toMatchObject([{ breaker: "closed", isUsable: true }]);
+  });
 });
