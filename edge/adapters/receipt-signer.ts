@@ -1,4 +1,4 @@
-import type { Topology } from "#shared/config/topology.ts";
+import type { CellDescription, Topology } from "#shared/config/topology.ts";
 import { chainReceipt } from "#shared/residency/receipt.ts";
 import type { ReceiptHop } from "#shared/residency/receipt.ts";
 import type { ReceiptFacts, Receipts } from "../ports.ts";
@@ -19,19 +19,62 @@ function base64url(bytes: Uint8Array): string {
   return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 
-function hopsOf(facts: ReceiptFacts, topology: Topology, mode: string): readonly ReceiptHop[] {
-  const { jurisdiction, cell, shard } = facts;
-  const hops: ReceiptHop[] = [{ kind: "worker", jurisdiction, colo: facts.colo }];
+/** What a receipt also says where the caller knows it; null where it does not. */
+export interface ReceiptDetails {
+  readonly hostname?: string | null;
+  readonly tenantTag?: string | null;
+  readonly api?: string | null;
+  /** `ok`, `streaming` or an error code. */
+  readonly outcome?: string | null;
+}
+
+/** Receipts with everything that the signer can put into them. */
+export interface ReceiptSigner extends Receipts {
+  sign(facts: ReceiptFacts & ReceiptDetails): Promise<string>;
+}
+
+/** A jurisdiction that is none: a receipt with such a hop never verifies. */
+const unknownJurisdiction = "unknown";
+
+/** The shard as the topology knows it, not as the cell says: its jurisdiction is that of its own cell. */
+function shardHop(topology: Topology, id: string, cell: CellDescription): ReceiptHop {
+  for (const { shards } of topology.jurisdictions.values()) {
+    const shard = shards.find((candidate) => candidate.id === id);
+    if (shard === undefined) continue;
+    const home = topology.cells.get(shard.cell);
+    return {
+      kind: "shard",
+      jurisdiction: home?.jurisdiction ?? unknownJurisdiction,
+      id,
+      region: home?.region ?? cell.region,
+      model: shard.model,
+      revision: shard.revision,
+    };
+  }
+  const { region } = cell;
+  const jurisdiction = unknownJurisdiction;
+  return { kind: "shard", jurisdiction, id, region, model: null, revision: null };
+}
+
+function hopsOf(
+  facts: ReceiptFacts & ReceiptDetails,
+  topology: Topology,
+  mode: string,
+): readonly ReceiptHop[] {
+  const { jurisdiction, cell, shard, colo, hostname = null } = facts;
+  const hops: ReceiptHop[] = [{ kind: "worker", jurisdiction, hostname, colo }];
   if (facts.hasObject) {
     const pin = topology.jurisdictions.get(jurisdiction)?.objects ?? "unknown";
     hops.push({ kind: "object", jurisdiction, pin, mode });
   }
   if (cell !== null) {
     hops.push({ kind: "cell", jurisdiction: cell.jurisdiction, id: cell.id, region: cell.region });
-    if (shard !== null)
-      hops.push({ kind: "shard", jurisdiction: cell.jurisdiction, id: shard, region: cell.region });
-    if (facts.hasObject)
-      hops.push({ kind: "database", jurisdiction: cell.jurisdiction, region: cell.region });
+    if (shard !== null) hops.push(shardHop(topology, shard, cell));
+    if (facts.hasObject) {
+      const region = topology.regions.get(cell.region);
+      const actual = region?.jurisdiction ?? unknownJurisdiction;
+      hops.push({ kind: "database", jurisdiction: actual, region: cell.region });
+    }
   }
   return hops;
 }
@@ -41,7 +84,7 @@ export function createReceiptSigner(options: {
   readonly key: ReceiptKey;
   readonly topology: Topology;
   readonly mode: "enforce" | "emulate";
-}): Receipts {
+}): ReceiptSigner {
   const { key, topology, mode } = options;
   const encoder = new TextEncoder();
   const sha256 = (text: string): Promise<string> => sha256Hex(encoder.encode(text));
@@ -66,6 +109,9 @@ export function createReceiptSigner(options: {
           requestId: facts.requestId,
           issuedAtMs: facts.nowMs,
           jurisdiction: facts.jurisdiction,
+          tenantTag: facts.tenantTag ?? null,
+          api: facts.api ?? null,
+          outcome: facts.outcome ?? null,
           hops: hopsOf(facts, topology, mode),
           rejected: facts.rejected,
         },

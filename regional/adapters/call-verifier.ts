@@ -1,4 +1,5 @@
-import { createHash, createHmac } from "node:crypto";
+import { createHash, createHmac, createSecretKey } from "node:crypto";
+import type { KeyObject } from "node:crypto";
 import {
   judgeSignedCall,
   nonceKeptMs,
@@ -6,8 +7,8 @@ import {
   readSignedCall,
   signatureInput,
 } from "#shared/protocol/internal/signature.ts";
-import type { SignatureRefusal } from "#shared/protocol/internal/signature.ts";
 import type { CellId } from "#shared/residency/brands.ts";
+import type { CallVerifier } from "../ports/call-verifier.ts";
 
 export interface CallVerifierOptions {
   /** Key id → 64 hex digits; two while a key is rotated. */
@@ -15,34 +16,44 @@ export interface CallVerifierOptions {
   readonly cell: CellId;
   readonly startedAtMs: number;
   readonly nowMs: () => number;
+  /** Nonces kept at most; production keeps the contract's number. */
+  readonly nonceCountMax?: number;
 }
 
-export type CallVerdict =
-  | { readonly ok: true }
-  | { readonly ok: false; readonly reason: SignatureRefusal };
+/** Keys that are valid at once: the current one, and the one that is rotated in or out. */
+const keysMax = 2;
 
-/** Checks signed calls: one use each. An honest call from just before the cell's start is refused, and signed again. */
-export interface CallVerifier {
-  verify(
-    header: (name: string) => string | null | undefined,
-    method: string,
-    pathWithQuery: string,
-    body: Uint8Array,
-  ): CallVerdict;
+/** @throws RangeError for a key that is not 64 hex digits: Buffer would cut it short without a word. */
+function importKeys(keys: ReadonlyMap<string, string>): ReadonlyMap<string, KeyObject> {
+  if (keys.size > keysMax) throw new RangeError(`at most ${keysMax} keys, got ${keys.size}`);
+  const imported = new Map<string, KeyObject>();
+  for (const [id, hex] of keys) {
+    if (!/^[0-9a-f]{64}$/.test(hex)) throw new RangeError(`key ${id} is not 64 hex digits`);
+    imported.set(id, createSecretKey(hex, "hex"));
+  }
+  return imported;
 }
 
+/**
+ * Checks signed calls; each is good for one use. The calls of the time before the cell's start may have been seen by the
+ * process before it, so that an honest one among them is refused too, and signed again by the edge. Memory is bounded:
+ * when nonces must go early, calls up to the latest time among them are refused.
+ * @throws RangeError for more than two keys, or one that is not 64 hex digits.
+ */
 export function createCallVerifier(options: CallVerifierOptions): CallVerifier {
-  const { keys, cell, startedAtMs, nowMs } = options;
-  /** Nonce → when it may be forgotten; in the order of arrival, so that the first are the oldest. */
-  const nonces = new Map<string, number>();
-  /** Calls with a time at or before this may have been seen and forgotten. */
-  let forgottenUntilMs = startedAtMs - 1;
+  const { cell, nowMs, nonceCountMax = noncesMax } = options;
+  const keys = importKeys(options.keys);
+  /** In the order of arrival, so that the first are the oldest. */
+  const nonces = new Map<string, { readonly arrivedAtMs: number; readonly timestampMs: number }>();
+  /** Calls with a time before this may have been seen and forgotten. */
+  let acceptedFromMs = options.startedAtMs;
 
   function forgetOld(now: number): void {
-    for (const [nonce, untilMs] of nonces) {
-      if (untilMs > now && nonces.size < noncesMax) return;
+    for (const [nonce, { arrivedAtMs, timestampMs }] of nonces) {
+      const isOutOfWindow = now - arrivedAtMs > nonceKeptMs;
+      if (!isOutOfWindow && nonces.size < nonceCountMax) return;
       nonces.delete(nonce);
-      if (untilMs > now) forgottenUntilMs = Math.max(forgottenUntilMs, untilMs - nonceKeptMs);
+      if (!isOutOfWindow) acceptedFromMs = Math.max(acceptedFromMs, timestampMs + 1);
     }
   }
 
@@ -54,18 +65,19 @@ export function createCallVerifier(options: CallVerifierOptions): CallVerifier {
       const key = keys.get(call.keyId);
       if (key === undefined) return { ok: false, reason: "unknownKey" };
       const now = nowMs();
-      forgetOld(now);
-      const expected = createHmac("sha256", Buffer.from(key, "hex"))
-        .update(signatureInput(call))
-        .digest("hex");
-      const actualBodySha256 = createHash("sha256").update(body).digest("hex");
       const verdict = judgeSignedCall(
         call,
-        { signature, expected, actualBodySha256 },
-        { startedAtMs: forgottenUntilMs + 1, seenBefore: nonces.has(call.nonce) },
+        {
+          signature,
+          expected: createHmac("sha256", key).update(signatureInput(call)).digest("hex"),
+          actualBodySha256: () => createHash("sha256").update(body).digest("hex"),
+        },
+        { startedAtMs: acceptedFromMs, seenBefore: nonces.has(call.nonce) },
         now,
       );
-      if (verdict.ok) nonces.set(call.nonce, now + nonceKeptMs);
+      if (!verdict.ok) return verdict;
+      forgetOld(now);
+      nonces.set(call.nonce, { arrivedAtMs: now, timestampMs: call.timestampMs });
       return verdict;
     },
   };

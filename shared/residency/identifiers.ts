@@ -1,3 +1,4 @@
+import { invariant } from "../errors/invariant.ts";
 import type { ConversationId, Jurisdiction, TenantId, TurnId } from "./brands.ts";
 
 /**
@@ -18,11 +19,11 @@ export type IdentifierPrefix =
   | "rs"
   | "fco";
 
-/** Characters of `random` that name the conversation: 16 of 62 letters are 95 bits. */
+/** Characters of `random` that name the conversation: 16 evenly drawn letters of 62 are 95 bits. */
 export const conversationRandomLength = 16;
-/** Characters that name a turn inside its conversation: 12 of 62 letters are 71 bits. */
+/** Characters that name a turn inside its conversation: 12 evenly drawn letters of 62 are 71 bits. */
 export const turnRandomLength = 12;
-/** Characters of the MAC: 22 of 62 letters are 131 bits of HMAC-SHA-256. */
+/** Characters of the MAC: 22 letters; the likeliest guess at one holds with 2^-124, see {@link base62}. */
 export const macLength = 22;
 /** Characters of the tenant's tag, a keyed hash, so that an id does not name its tenant. */
 export const tenantTagLength = 8;
@@ -95,14 +96,15 @@ export function formatIdentifier(parts: IdentifierParts): string {
 const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /**
- * The first `length` characters of `bytes` in base 62, one character per byte by modulo. The bias of 256 mod 62 costs
- * about 0.05 bit a character, which the lengths above allow for. `bytes` must hold at least `length` bytes.
+ * The first `length` bytes in base 62, one letter per byte by modulo. 256 = 4 · 62 + 8, so that the first 8 letters come
+ * 5 times in 256 and the others 4 times: the likeliest letter holds log2(256 / 5) = 5.67 bits instead of 5.95, which the
+ * lengths above allow for. Bytes below 248 give every letter alike.
+ * @throws InvariantError when there are fewer than `length` bytes: padding would make a short MAC easy to guess.
  */
 export function base62(bytes: Uint8Array, length: number): string {
+  invariant(bytes.length >= length, "base 62 needs a byte per letter");
   let text = "";
-  for (let index = 0; index < length; index += 1) {
-    text += alphabet.charAt((bytes[index] ?? 0) % 62);
-  }
+  for (const byte of bytes.subarray(0, length)) text += alphabet.charAt(byte % 62);
   return text;
 }
 
@@ -139,7 +141,8 @@ export async function mintIdentifier(
 
 /**
  * The parts of `id` when it is one of `prefixes`, of this tenant and jurisdiction, and its MAC holds; else null, for
- * every reason alike, so that a foreign id cannot be told from one that never existed. Compares in constant time.
+ * every reason alike, so that a foreign id cannot be told from one that never existed. The whole id is compared, in
+ * constant time, with the one that would be minted: the tag is not under the MAC, and one conversation has one id.
  */
 export async function openIdentifier(
   port: IdentifierPort,
@@ -149,15 +152,12 @@ export async function openIdentifier(
 ): Promise<IdentifierParts | null> {
   const parts = parseIdentifier(id);
   if (parts === null || !prefixes.includes(parts.prefix)) return null;
-  const expected = await port.mac(
-    identifierMacInput({ ...parts, jurisdiction: scope.jurisdiction }, scope.tenant),
-    macLength,
-  );
-  const matches = equalInConstantTime(expected, parts.mac);
-  return matches && parts.jurisdiction === scope.jurisdiction ? parts : null;
+  const { prefix, conversationRandom, turnRandom } = parts;
+  const expected = await mintIdentifier(port, scope, prefix, conversationRandom, turnRandom);
+  return equalInConstantTime(expected, id) ? parts : null;
 }
 
-/** Compares two ASCII texts without telling by time where they differ; unequal lengths are unequal at once. */
+/** Compares two texts without telling by time where they differ; unequal lengths are unequal at once. */
 export function equalInConstantTime(left: string, right: string): boolean {
   if (left.length !== right.length) return false;
   let difference = 0;

@@ -2,15 +2,23 @@ import * as z from "zod";
 
 /**
  * A receipt: proof, without content, of where a request was handled. The hops form a chain: each carries the SHA-256 of the
- * record before it, the first that of the receipt's own head; the whole is signed with Ed25519. A receipt says what the
- * edge decided and saw; what a provider does behind a shard is the provider's word.
+ * canonical JSON of the hop before it, the first that of the receipt's own head; the whole is signed with Ed25519. A receipt
+ * says what the edge decided and saw; what a provider does behind a shard is the provider's word.
  */
 export type ReceiptHop =
-  | { readonly kind: "worker"; readonly jurisdiction: string; readonly colo: string | null }
+  | {
+      readonly kind: "worker";
+      readonly jurisdiction: string;
+      /** The host that the client addressed. */
+      readonly hostname: string | null;
+      /** The data centre, where the platform names it. */
+      readonly colo: string | null;
+    }
   | {
       readonly kind: "object";
       readonly jurisdiction: string;
       readonly pin: string;
+      /** `emulate` on a developer's machine, where objects cannot be pinned. */
       readonly mode: string;
     }
   | {
@@ -24,6 +32,9 @@ export type ReceiptHop =
       readonly jurisdiction: string;
       readonly id: string;
       readonly region: string;
+      /** Null for a shard that the topology does not have. */
+      readonly model: string | null;
+      readonly revision: string | null;
     }
   | { readonly kind: "database"; readonly jurisdiction: string; readonly region: string };
 
@@ -41,67 +52,130 @@ export interface ReceiptRecord {
   readonly issuedAtMs: number;
   /** The jurisdiction that was required. */
   readonly jurisdiction: string;
+  /** Keyed hash of the tenant, as in its identifiers; null before it is known. */
+  readonly tenantTag: string | null;
+  /** The route's pattern (`/v1/chat/completions`); null before it is known. */
+  readonly api: string | null;
+  /** `ok`, `streaming` or an error code; null where the signer was not told. */
+  readonly outcome: string | null;
   readonly hops: readonly ReceiptHop[];
   readonly rejected: readonly ReceiptRejection[];
 }
 
-/** Rejected candidates that a receipt lists; a header must stay small. */
+/** Rejected candidates that a receipt lists at most; `rejectedCount` counts all of them. */
 export const receiptRejectedMax = 16;
-/** Longest receipt that is read, characters. */
-export const receiptCharactersMax = 16_384;
+/** Hops of one receipt; a request has five kinds. */
+const hopsMax = 16;
+/** Longest receipt that is made or read, characters: half of the 8 KiB that common proxies allow for all headers. */
+export const receiptCharactersMax = 4_096;
+/** Characters of an Ed25519 signature in base64url. */
+const signatureCharacters = 86;
+/** Longest signed JSON that fits, characters; base64url makes four of three. */
+const jsonCharactersMax = Math.floor(((receiptCharactersMax - 1 - signatureCharacters) * 3) / 4);
+/** Characters of one field; longer ones are cut. A hostname has 253 at most (RFC 1035). */
+const wordCharactersMax = 128;
+const hostnameCharactersMax = 253;
 
-/** SHA-256 of a text, as hex: from the runtime. */
+/** SHA-256 of an ASCII text, as hex: from the runtime. */
 export type Sha256Hex = (text: string) => Promise<string>;
 
-const word = z.string().max(128);
+const word = z.string().max(wordCharactersMax);
 const hopFields = { jurisdiction: word, previous: z.string().regex(/^[0-9a-f]{64}$/) };
 const hopSchema = z.discriminatedUnion("kind", [
-  z.strictObject({ kind: z.literal("worker"), ...hopFields, colo: word.nullable() }),
+  z.strictObject({
+    kind: z.literal("worker"),
+    ...hopFields,
+    hostname: z.string().max(hostnameCharactersMax).nullable(),
+    colo: word.nullable(),
+  }),
   z.strictObject({ kind: z.literal("object"), ...hopFields, pin: word, mode: word }),
   z.strictObject({ kind: z.literal("cell"), ...hopFields, id: word, region: word }),
-  z.strictObject({ kind: z.literal("shard"), ...hopFields, id: word, region: word }),
+  z.strictObject({
+    kind: z.literal("shard"),
+    ...hopFields,
+    id: word,
+    region: word,
+    model: word.nullable(),
+    revision: word.nullable(),
+  }),
   z.strictObject({ kind: z.literal("database"), ...hopFields, region: word }),
 ]);
 const receiptSchema = z.strictObject({
   v: z.literal(1),
   keyId: word,
   requestId: word,
-  issuedAtMs: z.int().min(0),
+  issuedAtMs: z.int().min(0).max(8_640_000_000_000_000),
   jurisdiction: word,
-  hops: z.array(hopSchema).min(1).max(16),
+  tenantTag: word.nullable(),
+  api: word.nullable(),
+  outcome: word.nullable(),
+  hops: z.array(hopSchema).min(1).max(hopsMax),
   rejected: z.array(z.strictObject({ id: word, reason: word })).max(receiptRejectedMax),
+  rejectedCount: z.int().min(0),
 });
 
 /** A receipt with its chain, as it is signed. */
 export type ChainedReceipt = z.infer<typeof receiptSchema>;
 
-/** JSON with keys in one order, so that two builders make the same bytes. */
+function quote(text: string): string {
+  return JSON.stringify(text).replaceAll(
+    /[\u007f-\uffff]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
+/** JSON in ASCII with keys in one order, so that two builders make the same bytes. Fields that are undefined are left out. */
 export function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
+  if (typeof value === "string") return quote(value);
   if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
   const fields = Object.entries(value)
     .filter(([, field]) => field !== undefined)
     .toSorted(([left], [right]) => (left < right ? -1 : 1))
-    .map(([key, field]) => `${JSON.stringify(key)}:${canonicalJson(field)}`);
+    .map(([key, field]) => `${quote(key)}:${canonicalJson(field)}`);
   return `{${fields.join(",")}}`;
 }
 
-function headOf(receipt: Omit<ReceiptRecord, "hops">): string {
-  const { v, keyId, requestId, issuedAtMs, jurisdiction, rejected } = receipt;
-  return canonicalJson({ v, keyId, requestId, issuedAtMs, jurisdiction, rejected });
+function headOf<Receipt extends { readonly hops: unknown }>(receipt: Receipt): string {
+  return canonicalJson({ ...receipt, hops: undefined });
 }
 
-/** Chains a record's hops; the text is what is signed. */
+function cut<Hop extends object>(hop: Hop): Hop {
+  const fields = Object.entries(hop).map(([key, value]: [string, unknown]) => {
+    const max = key === "hostname" ? hostnameCharactersMax : wordCharactersMax;
+    return [key, typeof value === "string" ? value.slice(0, max) : value];
+  });
+  return Object.fromEntries(fields) as Hop;
+}
+
+/** The record with no more rejections than fit into a header, and their whole number. */
+function fit(record: ReceiptRecord): ReceiptRecord & { readonly rejectedCount: number } {
+  const previous = "0".repeat(64);
+  const hops = record.hops.map(cut);
+  const rejectedCount = record.rejected.length;
+  let rejected = record.rejected.slice(0, receiptRejectedMax).map(cut);
+  const lengthOf = (): number =>
+    canonicalJson({
+      ...record,
+      hops: hops.map((hop) => ({ ...hop, previous })),
+      rejected,
+      rejectedCount,
+    }).length;
+  while (rejected.length > 0 && lengthOf() > jsonCharactersMax) rejected = rejected.slice(0, -1);
+  return { ...record, hops, rejected, rejectedCount };
+}
+
+/** Chains a record's hops; the text, ASCII only, is what is signed. */
 export async function chainReceipt(record: ReceiptRecord, sha256Hex: Sha256Hex): Promise<string> {
-  const rejected = record.rejected.slice(0, receiptRejectedMax);
-  let previous = await sha256Hex(headOf({ ...record, rejected }));
+  const fitted = fit(record);
+  let previous = await sha256Hex(headOf(fitted));
   const hops: unknown[] = [];
-  for (const hop of record.hops) {
+  for (const hop of fitted.hops) {
     const chained = { ...hop, previous };
     hops.push(chained);
     previous = await sha256Hex(canonicalJson(chained));
   }
-  return canonicalJson({ ...record, rejected, hops });
+  return canonicalJson({ ...fitted, hops });
 }
 
 /** Why a receipt does not verify. */
@@ -116,7 +190,7 @@ export type ReceiptVerdict =
   | { readonly ok: true; readonly receipt: ChainedReceipt }
   | { readonly ok: false; readonly problem: ReceiptProblem; readonly detail: string };
 
-/** The two parts of a receipt's text: the signed JSON (still base64url) and the signature; null when it is no receipt. */
+/** The two parts of a receipt's text, both base64url: the signed JSON and the signature; null when it is no receipt. */
 export function splitReceipt(
   text: string,
 ): { readonly payload: string; readonly signature: string } | null {
@@ -126,26 +200,32 @@ export function splitReceipt(
   return payload === undefined || signature === undefined ? null : { payload, signature };
 }
 
+function readReceipt(json: string): ChainedReceipt | string {
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch {
+    return "the signed part is not JSON";
+  }
+  const parsed = receiptSchema.safeParse(value);
+  if (!parsed.success) {
+    const path = parsed.error.issues[0]?.path.map(String).join(".") ?? "";
+    return `at ${path === "" ? "the root" : path}`;
+  }
+  return canonicalJson(parsed.data) === json ? parsed.data : "the signed part is not canonical";
+}
+
 /**
  * Judges the signed JSON of a receipt. `checkSignature` answers null for a key id that is not among the published ones.
+ * The first problem is told, in this order: shape, key, signature, then hop by hop its chain and its jurisdiction.
  */
 export async function verifyReceipt(
   json: string,
   checkSignature: (keyId: string) => Promise<boolean | null>,
   sha256Hex: Sha256Hex,
 ): Promise<ReceiptVerdict> {
-  let value: unknown;
-  try {
-    value = JSON.parse(json);
-  } catch {
-    return { ok: false, problem: "malformed", detail: "the signed part is not JSON" };
-  }
-  const parsed = receiptSchema.safeParse(value);
-  if (!parsed.success) {
-    const path = parsed.error.issues[0]?.path.map(String).join(".") ?? "";
-    return { ok: false, problem: "malformed", detail: `at ${path === "" ? "the root" : path}` };
-  }
-  const receipt = parsed.data;
+  const receipt = readReceipt(json);
+  if (typeof receipt === "string") return { ok: false, problem: "malformed", detail: receipt };
   const isSigned = await checkSignature(receipt.keyId);
   if (isSigned === null) return { ok: false, problem: "unknown key", detail: receipt.keyId };
   if (!isSigned) return { ok: false, problem: "bad signature", detail: receipt.keyId };

@@ -14,9 +14,12 @@ export const signatureHeaders = {
 
 /** A call is refused when its time differs from the cell's by more than this; reliability page 9.3. */
 export const signatureWindowMs = 60_000;
-/** Nonces are kept for twice the window, so that none can be replayed inside it. */
+/**
+ * Nonces are kept for twice the window after they arrive, that instant included: a call may be ahead of the cell's clock by
+ * one window and is in time for another one.
+ */
 export const nonceKeptMs = 2 * signatureWindowMs;
-/** Most nonces kept; past it the oldest go, and calls with a time older than the oldest kept are refused. */
+/** Most nonces kept; past it the oldest go, and calls with a time up to that of one that went are refused. */
 export const noncesMax = 500_000;
 
 /** What is signed. `path` includes the query; `bodySha256` is hex of the raw body, also of an empty one. */
@@ -48,6 +51,7 @@ export function readSignedCall(
   const nonce = header(signatureHeaders.nonce) ?? "";
   const bodySha256 = header(signatureHeaders.bodyHash) ?? "";
   const signature = header(signatureHeaders.signature) ?? "";
+  if (!/^[A-Z]{1,16}$/.test(method)) return null;
   if (!/^[a-z0-9-]{1,32}$/.test(keyId) || !/^\d{13}$/.test(timestamp)) return null;
   if (!/^[0-9A-Za-z]{22}$/.test(nonce) || !/^[0-9a-f]{64}$/.test(bodySha256)) return null;
   if (!/^[0-9a-f]{64}$/.test(signature) || path.includes(";")) return null;
@@ -65,22 +69,24 @@ export type SignatureRefusal =
   | "mismatch";
 
 /**
- * Judges a call whose HMAC was computed by the caller under the key `call.keyId`. `seenBefore` tells whether the nonce is
- * among those kept; a call from before the cell's own start is refused, since the nonces of that time are forgotten.
+ * Judges a call whose HMAC was computed by the caller under the key `call.keyId`. The body is hashed only once the
+ * signature holds, so that a flood of forged calls costs one short HMAC each. `seenBefore` tells whether the nonce is among
+ * those kept; a call from before `startedAtMs` (the cell's own start, or later when nonces had to go) is refused,
+ * since the nonces of that time are forgotten. The edge answers a 401 by signing again, once.
  */
 export function judgeSignedCall(
   call: SignedCall,
   proof: {
     readonly signature: string;
     readonly expected: string;
-    readonly actualBodySha256: string;
+    readonly actualBodySha256: () => string;
   },
   cellState: { readonly startedAtMs: number; readonly seenBefore: boolean },
   nowMs: number,
 ): { readonly ok: true } | { readonly ok: false; readonly reason: SignatureRefusal } {
   if (!equalInConstantTime(proof.signature, proof.expected))
     return { ok: false, reason: "mismatch" };
-  if (!equalInConstantTime(proof.actualBodySha256, call.bodySha256))
+  if (!equalInConstantTime(proof.actualBodySha256(), call.bodySha256))
     return { ok: false, reason: "mismatch" };
   if (Math.abs(nowMs - call.timestampMs) > signatureWindowMs)
     return { ok: false, reason: "expired" };
