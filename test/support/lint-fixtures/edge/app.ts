@@ -1,0 +1,3 @@
+// refused by: no-restricted-imports
+import { signer } from "./adapters/call-signer.ts";
+export const found = signer;

@@ -1,0 +1,3 @@
+// refused by: no-restricted-imports
+import { schema } from "#shared/db/schema.ts";
+export const found = schema;

@@ -1,0 +1,3 @@
+// refused by: no-restricted-imports
+import { createHash } from "node:crypto";
+export const found = createHash;

@@ -1,0 +1,2 @@
+// refused by: no-console
+export const print = (): void => console.log("x");

@@ -1,0 +1,2 @@
+// refused by: nothing
+export const double = (value: number): number => value * 2;

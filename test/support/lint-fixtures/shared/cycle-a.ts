@@ -1,0 +1,3 @@
+// refused by: no-cycle
+import { b } from "./cycle-b.ts";
+export const a = (): number => b();

@@ -1,0 +1,3 @@
+// refused by: no-cycle
+import { a } from "./cycle-a.ts";
+export const b = (): number => a();

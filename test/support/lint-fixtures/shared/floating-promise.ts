@@ -1,0 +1,5 @@
+// refused by: no-floating-promises
+async function work(): Promise<void> {}
+export function start(): void {
+  work();
+}

@@ -1,0 +1,2 @@
+// refused by: no-restricted-globals
+export const found: unknown = setInterval;

@@ -1,0 +1,3 @@
+// refused by: no-restricted-imports
+import postgres from "postgres";
+export const found = postgres;

@@ -1,0 +1,3 @@
+// refused by: no-restricted-imports
+import { Redis } from "@upstash/redis";
+export const found = Redis;

@@ -1,0 +1,2 @@
+// refused by: no-explicit-any
+export const value: any = 1;

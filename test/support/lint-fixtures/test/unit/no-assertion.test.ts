@@ -1,0 +1,3 @@
+// refused by: expect-expect
+import { test } from "vitest";
+test("does nothing", () => {});
