@@ -62,6 +62,7 @@ describe("createHealthPublisher", () => {
   });
 
   it("publishes a change at once when told, but not twice in one second", async ({ expect }) => {
+    const startMs = kv.nowMs();
     const publisher = kv.publisher(west, snapshot);
     publisher.start();
     await reaches(1);
@@ -71,7 +72,7 @@ describe("createHealthPublisher", () => {
     kv.advance(1);
     publisher.notify();
     await reaches(2);
-    expect(await published()).toMatchObject({ weight: 0.5, counter: 2 });
+    expect(await published()).toMatchObject({ weight: 0.5, counter: 2, atMs: startMs + 1_000 });
   });
 
   it("finds a change by itself within a second", async () => {
@@ -99,13 +100,14 @@ describe("createHealthPublisher", () => {
     expect(await kv.redis.exists(hintKey(west))).toBe(0);
     publisher.start();
     publisher.start();
+    expect(vi.getTimerCount()).toBe(1);
     await reaches(1);
     publisher.stop();
     weight = 0.5;
     pass(60_000);
     publisher.notify();
     expect(await published()).toMatchObject({ counter: 1, weight: 1 });
-    // A timer of the second start would still run: it would have published the change.
+    expect(vi.getTimerCount()).toBe(0);
     publisher.start();
     await reaches(2);
   });

@@ -71,7 +71,7 @@ function start() {
     hints,
     failures,
     /** One request's share: it starts the refresh and ends without waiting for it. */
-    async request(): Promise<void> {
+    request: async (): Promise<void> => {
       const context = createExecutionContext();
       hints.refresh((work) => context.waitUntil(work));
       await waitOnExecutionContext(context);

@@ -103,6 +103,23 @@ describe("chooseShard", () => {
     expect(used.size).toBe(3);
   });
 
+  it("shares keys by capacity and health", ({ expect }) => {
+    const candidates = [
+      aShard(shardA, { concurrentRequestsMax: 64, weight: 0.25 }),
+      aShard(shardB, { concurrentRequestsMax: 32 }),
+      aShard(shardC, { concurrentRequestsMax: 16 }),
+    ];
+    const won = new Map<string, number>();
+    for (let index = 0; index < 20_000; index += 1) {
+      const choice = choose(candidates, { affinityKey: `key ${index}` });
+      if (choice.kind === "none") throw new Error("three shards are free");
+      won.set(choice.shard, (won.get(choice.shard) ?? 0) + 1 / 20_000);
+    }
+    expect(won.get(shardA)).toBeCloseTo(0.25, 1.5);
+    expect(won.get(shardB)).toBeCloseTo(0.5, 1.5);
+    expect(won.get(shardC)).toBeCloseTo(0.25, 1.5);
+  });
+
   it("takes the least loaded shard when there is nothing to meet, by share of healthy capacity", ({
     expect,
   }) => {
