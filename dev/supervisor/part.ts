@@ -6,6 +6,7 @@ import * as z from "zod";
 import { openPartLog } from "./part-log.ts";
 import type { PartLog } from "./part-log.ts";
 import { nextRestart, restartPolicy } from "./restart-policy.ts";
+import type { RestartPolicy } from "./restart-policy.ts";
 import { StartError } from "./state-folder.ts";
 
 /** How long a part may take to serve; loaded machines start a wrangler in half a minute. */
@@ -67,7 +68,11 @@ export interface Part {
 }
 
 /** Makes a part; nothing runs before `start`. After a successful start a crash restarts it, on the same port. */
-export function createPart(specification: PartSpecification, listeners: PartListeners): Part {
+export function createPart(
+  specification: PartSpecification,
+  listeners: PartListeners,
+  policy: RestartPolicy = restartPolicy,
+): Part {
   const { name } = specification;
   const ending = new AbortController();
   const crashesAtMs: number[] = [];
@@ -179,8 +184,8 @@ export function createPart(specification: PartSpecification, listeners: PartList
     killGroup(ended);
     child = null;
     crashesAtMs.push(Date.now());
-    while (crashesAtMs.length > restartPolicy.crashesMax) crashesAtMs.shift();
-    const step = nextRestart(crashesAtMs, Date.now());
+    while (crashesAtMs.length > policy.crashesMax) crashesAtMs.shift();
+    const step = nextRestart(crashesAtMs, Date.now(), policy);
     const reason = hungReason ?? describeEnd(ended);
     hungReason = null;
     const lines = log?.lastLines(5) ?? [];

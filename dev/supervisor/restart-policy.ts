@@ -3,13 +3,21 @@ export type RestartStep =
   | { readonly kind: "restart"; readonly delayMs: number }
   | { readonly kind: "give-up"; readonly crashes: number };
 
+/** Limits of restarting, times in ms. */
+export interface RestartPolicy {
+  readonly delayMsMin: number;
+  readonly delayMsMax: number;
+  readonly crashesMax: number;
+  readonly windowMs: number;
+}
+
 /** Ours: one crash is repaired before a reader of the terminal wonders, a loop of crashes leaves the processor to the others. */
-export const restartPolicy = {
+export const restartPolicy: RestartPolicy = {
   delayMsMin: 200,
   delayMsMax: 5_000,
   crashesMax: 10,
   windowMs: 60_000,
-} as const;
+};
 
 /**
  * Whether and when a crashed part starts again. `crashesAtMs` holds the times of its crashes, the present one included;
@@ -18,7 +26,7 @@ export const restartPolicy = {
 export function nextRestart(
   crashesAtMs: readonly number[],
   nowMs: number,
-  policy: typeof restartPolicy = restartPolicy,
+  policy: RestartPolicy = restartPolicy,
 ): RestartStep {
   const recent = crashesAtMs.filter((atMs) => atMs > nowMs - policy.windowMs).length;
   if (recent >= policy.crashesMax) return { kind: "give-up", crashes: recent };
