@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { startSimulatedEngine } from "#dev/simulated-engine/start.ts";
 import {
   getWithHost,
   killAll,
@@ -208,6 +209,35 @@ describe("npm run dev, from its start to Ctrl-C and a second start", () => {
     const isClean = await until(() => survivors(leaders).length === 0, stopMsMax);
     expect(survivors(leaders)).toStrictEqual([]);
     expect(isClean).toBe(true);
+  });
+});
+
+describe("npm run dev with a running engine", () => {
+  test("serves the engine's models through every cell", async () => {
+    const engine = await startSimulatedEngine({ model: "sim/own-model", profile: "cpu-test" });
+    try {
+      const running = await start("engine-state", "--engine", engine.url.replace("/v1", ""));
+      const file = running.file();
+      expect(new Set(file.shards.map((shard) => shard.model))).toStrictEqual(
+        new Set(["sim/own-model"]),
+      );
+      expect(file.shards.every(({ url, pid }) => url === engine.url && pid === undefined)).toBe(
+        true,
+      );
+      for (const jurisdiction of ["eu", "us"]) {
+        const answer = await clientOf(file, jurisdiction).chat.completions.create({
+          model: "sim/own-model",
+          messages: [{ role: "user", content: "Hello [[tokens:12]]" }],
+        });
+        expect(answer.choices[0]?.finish_reason).toBe("stop");
+      }
+      const leaders = pidsOf(file);
+      running.signal("SIGTERM");
+      expect(await running.ended).toMatchObject({ code: 0 });
+      expect(survivors(leaders)).toStrictEqual([]);
+    } finally {
+      await engine.close();
+    }
   });
 });
 
