@@ -2,6 +2,7 @@ import { Hono } from "hono";
 import { GatewayError } from "#shared/errors/gateway-error.ts";
 import { authenticate } from "./middleware/authenticate.ts";
 import { renderError } from "./middleware/error-response.ts";
+import { drainBody } from "./middleware/drain-body.ts";
 import { headerCaps } from "./middleware/header-caps.ts";
 import { jurisdiction } from "./middleware/jurisdiction.ts";
 import { receipt } from "./middleware/receipt.ts";
@@ -25,7 +26,7 @@ export function createEdgeApp(deps: EdgeDeps): Hono<EdgeEnvironment> {
   app.notFound(() => {
     throw new GatewayError("not_found", "Nothing is served at this path.");
   });
-  app.use("*", requestId(deps), headerCaps);
+  app.use("*", requestId(deps), drainBody(deps), headerCaps);
   addPublicRoutes(app, deps);
   app.use("*", receipt(deps), jurisdiction(deps));
   app.use("/v1/*", authenticate(deps));

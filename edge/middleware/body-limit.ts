@@ -48,7 +48,8 @@ async function readCounted(body: ReadableStream<Uint8Array>): Promise<Uint8Array
       bytesMax = imageBodyBytesMax;
     }
     if (bytes > bytesMax) {
-      reader.cancel().catch(() => undefined);
+      // Left unread rather than cancelled: whoever owns the connection decides what becomes of the rest.
+      reader.releaseLock();
       throw tooLarge(bytesMax);
     }
   }
