@@ -88,7 +88,7 @@ export function createReceiptSigner(options: {
   const { key, topology, mode } = options;
   const encoder = new TextEncoder();
   const sha256 = (text: string): Promise<string> => sha256Hex(encoder.encode(text));
-  let imported: CryptoKey | null = null;
+  let imported: Awaited<ReturnType<typeof crypto.subtle.importKey>> | null = null;
   return {
     publicKeys: {
       keys: [{ kty: key.kty, crv: key.crv, x: key.x, kid: key.kid, use: "sig", alg: "EdDSA" }],

@@ -25,7 +25,7 @@ export async function sha256Hex(bytes: Uint8Array): Promise<string> {
 /** HMAC-SHA-256 under one key, which is imported once. The key's promise is settled data, not I/O of a request. */
 export function createHmac(keyHex: string): (text: string) => Promise<Uint8Array> {
   const bytes = fromHex(keyHex);
-  let imported: CryptoKey | null = null;
+  let imported: Awaited<ReturnType<typeof crypto.subtle.importKey>> | null = null;
   return async (text) => {
     imported ??= await crypto.subtle.importKey(
       "raw",

@@ -1,7 +1,6 @@
 import type { ErrorOutcome } from "../errors/gateway-error.ts";
 import type { EngineRequest, Rendering } from "../protocol/internal/turn-request.ts";
 import type { ItemRecord, TurnOutcome } from "../protocol/internal/turn-outcome.ts";
-import type { JsonObject } from "../protocol/json.ts";
 import type { Priority } from "../config/topology.ts";
 import type {
   CellId,
@@ -241,9 +240,3 @@ export interface ConversationRpc {
     readonly turnRandom: string;
   }): Promise<ConversationResult<{ readonly isDeleted: true }>>;
 }
-
-/** What a template lacks until the history is known. Items become `messages` of the engine request. */
-export type ComposeEngineBody = (
-  template: TurnTemplate,
-  items: readonly ItemRecord[],
-) => JsonObject;

@@ -4,9 +4,6 @@ import type { ItemRecord } from "../protocol/internal/turn-outcome.ts";
 import type { CellId, ShardId } from "../residency/brands.ts";
 import type { ConversationScope, TurnTemplate } from "./rpc.ts";
 
-/** Version of every stored record; old code must tolerate new rows, because deploys overlap. */
-export const storedVersion = 1;
-
 /** The one row that heads a conversation. */
 export interface ConversationHead {
   readonly v: 1;
