@@ -168,7 +168,7 @@ describe("a valid file", () => {
       fc.property(
         fc.array(fc.constantFrom("eu", "us", "ch"), { minLength: 1, maxLength: 8 }),
         (owners) => {
-          const names = ["eu", "us", "ch"];
+          const names = ["eu", "us", "ch"] as const;
           const regions = owners.map((owner, index) => ({ owner, name: `r${index}` }));
           const named = names.filter((name) => owners.includes(name));
           const file = aFile();

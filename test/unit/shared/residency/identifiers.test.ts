@@ -51,7 +51,7 @@ function scopeOf(tenant: string, jurisdiction: string): IdentifierScope {
 
 const acme = scopeOf("acme", "eu");
 const letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-const aLetter = fc.constantFrom(...letters);
+const aLetter = fc.constantFrom(...Array.from(letters));
 const aRandom = (length: number): fc.Arbitrary<string> =>
   fc.string({ unit: aLetter, minLength: length, maxLength: length });
 const aName = fc.stringMatching(/^[a-z][a-z0-9-]{0,31}$/);
