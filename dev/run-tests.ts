@@ -40,7 +40,7 @@ function runProject(project: string): Promise<Report | null> {
       ...["--project", project],
       ...["--reporter", "dot", "--reporter", "json", `--outputFile.json=${file}`],
     ],
-    { stdio: ["ignore", "pipe", "pipe"] },
+    { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, NO_COLOR: "1" } },
   );
   for (const stream of [child.stdout, child.stderr]) {
     stream.on("data", (chunk: Buffer) => {

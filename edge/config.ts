@@ -26,6 +26,8 @@ const bindingsSchema = z.looseObject({
   DO_JURISDICTION: z.enum(["enforce", "emulate"]),
   ENVIRONMENT: z.enum(["development", "production"]).default("production"),
   LOG_LEVEL: z.enum(logLevels).default("info"),
+  /** Set by `npm run dev`: the proxy of `wrangler dev` does not survive a body that stays unread. */
+  DEV_PROXY: z.enum(["wrangler", "none"]).default("none"),
   TOPOLOGY: z.string().optional(),
   IDENTIFIER_KEY: hex64,
   CELL_SIGNING_KEYS: jsonText(
@@ -56,6 +58,7 @@ export interface EdgeConfig {
   readonly objectMode: "enforce" | "emulate";
   readonly environment: "development" | "production";
   readonly logLevel: LogLevel;
+  readonly isBehindDevProxy: boolean;
   readonly identifierKeyHex: string;
   readonly cellSigningKeys: {
     readonly current: string;
@@ -170,6 +173,7 @@ export function parseEdgeConfig(bindings: unknown, compiledTopology: string): Ed
       objectMode: data.DO_JURISDICTION,
       environment: data.ENVIRONMENT,
       logLevel: data.LOG_LEVEL,
+      isBehindDevProxy: data.DEV_PROXY === "wrangler",
       identifierKeyHex: data.IDENTIFIER_KEY,
       cellSigningKeys: data.CELL_SIGNING_KEYS,
       receiptSigningKey: data.RECEIPT_SIGNING_KEY,

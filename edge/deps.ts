@@ -128,6 +128,7 @@ export function createDeps(env: Env): EdgeDeps {
   return {
     topology,
     environment: config.environment,
+    isBehindDevProxy: config.isBehindDevProxy,
     now,
     randomHex,
     sha256Hex,

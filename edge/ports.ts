@@ -140,6 +140,8 @@ export type RankCells = (
 export interface EdgeDeps {
   readonly topology: Topology;
   readonly environment: "development" | "production";
+  /** Whether `wrangler dev` stands in front of this Worker. */
+  readonly isBehindDevProxy: boolean;
   readonly now: () => number;
   /** 16 hex digits and 32 hex digits come from here: ids of requests and traces. */
   readonly randomHex: (digits: number) => string;

@@ -23,6 +23,7 @@ export function edgeBindings(options: {
     HEALTH_KV_TOKEN: secrets.healthReadOnlyToken,
     HEALTH_MAC_KEY: secrets.healthMacKey,
     LOG_LEVEL: options.logLevel,
+    DEV_PROXY: "wrangler",
   };
   return Object.entries(bindings)
     .map(([name, value]) => `${name}='${escapeValue(value)}'\n`)

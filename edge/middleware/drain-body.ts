@@ -26,7 +26,7 @@ async function drain(body: ReadableStream<Uint8Array>): Promise<void> {
 }
 
 /**
- * In development, reads and discards what a refusal left of the body before the answer goes out. `wrangler dev` keeps
+ * Behind `wrangler dev`, reads and discards what a refusal left of the body before the answer goes out. `wrangler dev` keeps
  * connections to the Worker in a pool; workerd closes one whose body stayed unread, and the next request on it ends the
  * whole process (wrangler 4.116: "Error inside ProxyWorker: Network connection lost"). A body that pauses is not waited
  * for: its connection is not used again. A deployment has no such proxy and answers at once.
@@ -35,7 +35,7 @@ export function drainBody(deps: EdgeDeps): MiddlewareHandler<EdgeEnvironment> {
   return async (c, next) => {
     await next();
     const { body } = c.req.raw;
-    if (deps.environment !== "development" || body === null || body.locked) return;
+    if (!deps.isBehindDevProxy || body === null || body.locked) return;
     await drain(body);
   };
 }
