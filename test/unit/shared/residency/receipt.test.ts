@@ -209,6 +209,21 @@ describe("the size of a receipt", () => {
     ]);
   });
 
+  it("leaves out the last rejections when their texts are long, and counts them", async () => {
+    const rejected = Array.from({ length: 16 }, (_, index) => ({
+      id: `${String.fromCharCode(97 + index)}${"é".repeat(200)}`,
+      reason: "full",
+    }));
+    const json = await chainReceipt(aRecord({ rejected }), sha256);
+    expect(headerLength(json)).toBeLessThanOrEqual(receiptCharactersMax);
+    const verdict = await verify(json);
+    expect(verdict.ok && verdict.receipt.rejectedCount).toBe(16);
+    const listed = verdict.ok ? verdict.receipt.rejected : [];
+    expect(listed.map(({ id }) => id.length)).toEqual(listed.map(() => 128));
+    expect(listed[0]?.id.startsWith("a")).toBe(true);
+    expect(listed.length).toBeLessThan(4);
+  });
+
   it("stays so, and the receipt verifies, for any text in any field", async () => {
     const text = fc.string({ unit: "binary", maxLength: 400 });
     const aHop: fc.Arbitrary<ReceiptHop> = fc.oneof(
