@@ -22,10 +22,14 @@ interface Report {
   readonly numFailedTests: number;
   readonly numPendingTests: number;
   readonly numTodoTests: number;
-  readonly testResults: readonly unknown[];
+  readonly testResults: readonly {
+    readonly assertionResults: readonly { readonly fullName: string; readonly status: string }[];
+  }[];
   readonly success: boolean;
 }
 
+/** Skipped tests that the summary names. */
+const skippedNamesMax = 40;
 const folder = mkdtempSync(join(tmpdir(), "meridian-tests-"));
 const skippedLines = new Set<string>();
 
@@ -80,6 +84,7 @@ let passed = 0;
 let failed = 0;
 let skipped = 0;
 const summary: string[] = [];
+const skippedNames: string[] = [];
 for (const project of chosen) {
   const startedAtMs = performance.now();
   const report = await runProject(project);
@@ -92,6 +97,9 @@ for (const project of chosen) {
   passed += report.numPassedTests;
   failed += report.numFailedTests;
   skipped += report.numPendingTests + report.numTodoTests;
+  for (const { fullName, status } of report.testResults.flatMap((file) => file.assertionResults)) {
+    if (status !== "passed" && status !== "failed") skippedNames.push(`${project}: ${fullName}`);
+  }
   // An error outside of any test fails the run without a failed test.
   if (!report.success && report.numFailedTests === 0) failed += 1;
   summary.push(
@@ -100,6 +108,10 @@ for (const project of chosen) {
 }
 rmSync(folder, { recursive: true, force: true });
 process.stdout.write(`\n${summary.join("\n")}\n`);
+for (const name of skippedNames.slice(0, skippedNamesMax))
+  process.stdout.write(`skipped     ${name}\n`);
+if (skippedNames.length > skippedNamesMax)
+  process.stdout.write(`skipped     and ${skippedNames.length - skippedNamesMax} more\n`);
 for (const line of skippedLines) process.stdout.write(`${line}\n`);
 process.stdout.write(`\n${passed} passed, ${failed} failed, ${skipped} skipped\n`);
 process.exitCode = failed === 0 ? 0 : 1;

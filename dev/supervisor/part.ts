@@ -14,9 +14,9 @@ const startMsMax = 90_000;
 const readyPollMs = 100;
 const readyTimeoutMs = 2_000;
 /** A part that serves and then answers nothing for this many looks in a row is hung: its own children may be gone. */
-const hungLooksMax = 4;
+const hungLooksMax = 3;
 const hungLookMs = 2_000;
-const hungTimeoutMs = 4_000;
+const hungTimeoutMs = 3_000;
 /** How long killed processes are waited for. */
 const killMsMax = 2_000;
 const groupPollMs = 20;
