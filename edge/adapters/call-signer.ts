@@ -2,6 +2,7 @@ import type { CellId } from "#shared/residency/brands.ts";
 import { signatureHeaders, signatureInput } from "#shared/protocol/internal/signature.ts";
 import { createHmac, sha256Hex, toHex } from "./web-crypto.ts";
 
+/** What signing needs; clock and nonces come from outside. */
 export interface CallSignerOptions {
   /** The key id to sign with; one of `keys`. */
   readonly current: string;
@@ -12,7 +13,12 @@ export interface CallSignerOptions {
   readonly nonce: () => string;
 }
 
-/** Signs calls to cells; each signature is for one cell and one use. Sign again to repeat a call. */
+/**
+ * Signs calls to cells; each signature is for one cell and one use. Sign again to repeat a call: also, once, when a cell
+ * answers 401, which it does to a call from before its own start. In a rotation cells learn the new key first, then
+ * `current` changes, then cells forget the old one.
+ * @throws RangeError when `current` is not among the keys or not hex.
+ */
 export function createCallSigner(
   options: CallSignerOptions,
 ): (call: {

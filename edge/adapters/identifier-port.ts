@@ -5,7 +5,11 @@ import { createHmac } from "./web-crypto.ts";
 /** Tenant tags kept in memory; they are the same for every id of a tenant. */
 const tagsMax = 10_000;
 
-/** Identifiers' keyed functions on WebCrypto. */
+/**
+ * Identifiers' keyed functions on WebCrypto; the key is imported once, tags are remembered. Another key makes every id
+ * that was given out unknown.
+ * @throws RangeError when the key is not hex.
+ */
 export function createIdentifierPort(keyHex: string): IdentifierPort {
   const hmac = createHmac(keyHex);
   const tags = new Map<string, string>();

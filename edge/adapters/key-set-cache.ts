@@ -35,6 +35,7 @@ interface ProviderState {
 
 const unknownState: ProviderState = { keySet: null, fetchingSinceMs: null, endedAtMs: null };
 
+/** Clock, network and timer of the cache. */
 export interface KeySetCacheOptions {
   readonly nowMs: () => number;
   readonly fetcher: typeof fetch;

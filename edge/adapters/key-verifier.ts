@@ -5,6 +5,7 @@ import { equalInConstantTime } from "#shared/residency/identifiers.ts";
 import type { VerifyCredential } from "../ports.ts";
 import { sha256Hex } from "./web-crypto.ts";
 
+/** Where the keys are. */
 export interface KeyVerifierOptions {
   readonly topology: Topology;
   /** The hex digest that a topology entry (`sha256:…` or `env:NAME`) stands for; null when the variable is not set. */

@@ -5,6 +5,7 @@ import type { VerifyCredential } from "../ports.ts";
 import { createKeySetCache } from "./key-set-cache.ts";
 import type { KeySetCacheOptions } from "./key-set-cache.ts";
 
+/** Whose tokens are taken, and how their keys are fetched. */
 export interface TokenVerifierOptions extends KeySetCacheOptions {
   readonly topology: Topology;
 }

@@ -10,6 +10,7 @@ import {
 import type { CellId } from "#shared/residency/brands.ts";
 import type { CallVerifier } from "../ports/call-verifier.ts";
 
+/** Whose calls a cell takes, and since when. */
 export interface CallVerifierOptions {
   /** Key id → 64 hex digits; two while a key is rotated. */
   readonly keys: ReadonlyMap<string, string>;
