@@ -295,6 +295,18 @@ describe("the issuer's keys", () => {
     expect(provider.fetched).toBe(1);
   });
 
+  it("that are old serve on, without a wait, while another token has them fetched again", async () => {
+    const { verify, clock, issuer: provider } = aVerifier();
+    const token = await aToken({ exp: startSeconds + 6000 });
+    expect((await verify(token)).kind).toBe("tenant");
+    provider.answer = () => new Promise<Response>(() => undefined);
+    clock.nowMs += keySetKeptMs;
+    void verify(token);
+    await new Promise((resolve) => void setTimeout(resolve, 0));
+    expect((await verify(token)).kind).toBe("tenant");
+    expect([provider.fetched, clock.nowMs]).toEqual([2, startMs + keySetKeptMs]);
+  });
+
   it("are fetched anew when the request that fetched them is gone", async () => {
     const {
       verify,
