@@ -181,6 +181,20 @@ describe("npm run dev, from its start to Ctrl-C and a second start", () => {
     expect((await ask(running.file(), "eu")).response.status).toBe(200);
   });
 
+  test("brings back an edge that answers nothing because its workerd was killed", async () => {
+    const leader = running.file().edge.pid ?? 0;
+    const below = survivors([leader]).filter((pid) => pid !== leader);
+    expect(below.length).toBeGreaterThan(0);
+    for (const pid of below) process.kill(pid, "SIGKILL");
+    const isBack = await until(() => {
+      const now = running.file().edge.pid;
+      return now !== undefined && now !== leader;
+    }, restartMsMax);
+    expect(isBack).toBe(true);
+    expect(running.output()).toContain("edge ended (it answered nothing any more)");
+    expect((await ask(running.file(), "eu")).response.status).toBe(200);
+  });
+
   test("keeps a conversation", async () => {
     const client = clientOf(running.file(), "eu");
     conversation = (await client.conversations.create({})).id;
