@@ -97,7 +97,14 @@ export interface LedgerClient {
 export interface ReceiptFacts {
   readonly requestId: string;
   readonly jurisdiction: Jurisdiction;
+  readonly hostname: string | null;
   readonly colo: string | null;
+  /** Keyed hash of the tenant; null before it is known. */
+  readonly tenantTag: string | null;
+  /** The route's pattern. */
+  readonly api: string | null;
+  /** `ok`, `streaming` or an error code. */
+  readonly outcome: string | null;
   /** Set once a conversation's object took part. */
   readonly hasObject: boolean;
   readonly cell: CellDescription | null;

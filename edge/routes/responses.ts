@@ -14,7 +14,7 @@ import { engineBodyOf } from "../turns/durable-turn.ts";
 import { prepareTurn, throwRefusal } from "../turns/prepared-turn.ts";
 import type { PreparedTurn } from "../turns/prepared-turn.ts";
 import { runStateless } from "../turns/stateless-lane.ts";
-import { itemIdMinter, openClientId } from "../turns/turn-ids.ts";
+import { itemIdMinter, openClientId, scopeOfRandom } from "../turns/turn-ids.ts";
 import { freshPlaces, readIdempotency, readRequest, respond } from "./generate.ts";
 import { listParameters, readListQuery, listBody, pageOf } from "./item-lists.ts";
 import { mount } from "./route.ts";
@@ -58,15 +58,48 @@ async function readHistory(deps: EdgeDeps, parent: Parent | null): Promise<reado
   return read.value;
 }
 
+/** An item's id holds the random part of its conversation: `<type>_<conversation:16><turn:12>_<n>`. */
+const itemIdPattern = /^(?:msg|fc|rs|fco)_([0-9A-Za-z]{16})[0-9A-Za-z]{12}_[0-9a-z]{1,8}$/;
+/** Conversations that one request may refer into besides the one it follows. */
+const foreignConversationsMax = 4;
+
+/**
+ * Finds items that the parent does not hold in the conversations that their ids name, in the caller's own scope: the AI SDK
+ * refers to the items of its last step without naming the response. An id of somebody else names nothing here.
+ */
+async function findElsewhere(
+  deps: EdgeDeps,
+  facts: RequestFacts,
+  ids: readonly string[],
+  found: Map<string, ItemRecord>,
+): Promise<void> {
+  const missing = ids.filter((id) => !found.has(id));
+  const randoms = new Set(missing.map((id) => itemIdPattern.exec(id)?.[1] ?? ""));
+  randoms.delete("");
+  for (const random of [...randoms].slice(0, foreignConversationsMax)) {
+    const scope = await scopeOfRandom(deps.identifiers, facts, random);
+    const read = await deps.openConversation(scope).readContext({ scope, turnRandom: null });
+    if (read.kind === "refused") continue;
+    for (const item of read.value) if (missing.includes(item.id)) found.set(item.id, item);
+  }
+}
+
 /** The request's items; the history is read only where one of them refers to it. */
 async function inputItems(
   deps: EdgeDeps,
+  facts: RequestFacts,
   parent: Parent | null,
   request: ResponsesRequest,
 ): Promise<readonly NewItem[]> {
-  const hasReference = request.items.some(isItemReference);
-  const history = hasReference ? await readHistory(deps, parent) : [];
+  const references = request.items.filter(isItemReference);
+  const history = references.length > 0 ? await readHistory(deps, parent) : [];
   const found = new Map(history.map((item) => [item.id, item]));
+  await findElsewhere(
+    deps,
+    facts,
+    references.map(({ id }) => id),
+    found,
+  );
   const resolved = resolveItemReferences(request.items, found);
   if (!resolved.ok) throwRefusal(resolved.error);
   return resolved.request;
@@ -102,7 +135,7 @@ async function create(
   });
   const idempotency = await readIdempotency(deps, facts, c, path, body);
   const parent = await openParent(deps, facts, request);
-  const items = await inputItems(deps, parent, request);
+  const items = await inputItems(deps, facts, parent, request);
   if (!request.isStored && request.conversationId === null && idempotency === null) {
     return respond(c, await runUnstored(deps, facts, prepared, parent, items));
   }

@@ -183,6 +183,39 @@ describe("the openai package", () => {
     expect(answered.output_text.length).toBeGreaterThan(0);
   });
 
+  it("refers to an item of an earlier answer by its id alone, as the AI SDK does", async () => {
+    const tools = [
+      {
+        type: "function" as const,
+        name: "get_time",
+        parameters: { type: "object", properties: {} },
+        strict: false,
+      },
+    ];
+    const asked = await client.responses.create({
+      model,
+      input: "Time?",
+      tools,
+      tool_choice: "required",
+    });
+    const call = asked.output.find((item) => item.type === "function_call");
+    const answered = await client.responses.create({
+      model,
+      input: [
+        { role: "user", content: "Time?" },
+        { type: "item_reference", id: call?.id ?? "" },
+        { type: "function_call_output", call_id: call?.call_id ?? "", output: "noon" },
+      ],
+    });
+    expect(answered.status).toBe("completed");
+    const forged = `fc_${"a".repeat(28)}_0`;
+    const refused = client.responses.create({
+      model,
+      input: [{ type: "item_reference", id: forged }],
+    });
+    await expect(refused).rejects.toMatchObject({ status: 404 });
+  });
+
   it("keeps a conversation on one shard, whose cache finds more with each turn", async () => {
     const conversation = await client.conversations.create({ metadata: { topic: "test" } });
     const shards = new Set<string | null>();
