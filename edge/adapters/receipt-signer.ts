@@ -61,7 +61,7 @@ function hopsOf(
   topology: Topology,
   mode: string,
 ): readonly ReceiptHop[] {
-  const { jurisdiction, cell, shard, colo, hostname = null } = facts;
+  const { jurisdiction, cell, shard, colo, hostname } = facts;
   const hops: ReceiptHop[] = [{ kind: "worker", jurisdiction, hostname, colo }];
   if (facts.hasObject) {
     const pin = topology.jurisdictions.get(jurisdiction)?.objects ?? "unknown";
