@@ -48,7 +48,7 @@ describe("the queue's admission", () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 2, max: 1e6 }),
-        fc.double({ min: 0, max: 0.999 }),
+        fc.double({ min: 0, max: 0.999, noNaN: true }),
         (waiting, r) => {
           const waitMs = waitOf(waiting, () => r);
           return waitMs > 0 && waitMs <= 60_000;
