@@ -1,0 +1,62 @@
+/** `npm run bench`: what each way to the engine costs, side by side in one run; writes docs/benchmarks.md. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { readOptions } from "./options.ts";
+import { stopAll } from "./processes.ts";
+import { renderReport } from "./report.ts";
+import type { Measured } from "./report.ts";
+import { measureMemory, measureRound, startClient, warmUp } from "./series.ts";
+import { buildBundle, startEngine, startMeridian, startWorker } from "./targets.ts";
+import type { Target } from "./targets.ts";
+
+const options = readOptions(process.argv.slice(2));
+const folder = mkdtempSync(join(tmpdir(), "meridian-bench-"));
+process.on("exit", () => {
+  stopAll();
+  rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+});
+process.on("SIGINT", () => process.exit(130));
+process.on("SIGTERM", () => process.exit(143));
+
+const bundle = buildBundle(folder);
+const engine = await startEngine();
+const client = startClient();
+const { url } = engine;
+const direct: Target = {
+  name: "direct",
+  url,
+  headers: {},
+  isStored: false,
+  parts: { engine: engine.process },
+};
+const ways: Target[] = [
+  direct,
+  await startWorker(folder, url, { name: "pass-through", main: "pass-through.js" }),
+  await startWorker(folder, url, { name: "object RPC", main: "object-rpc.js", writes: "0" }),
+  await startWorker(folder, url, { name: "object + row", main: "object-rpc.js", writes: "1" }),
+  await startMeridian(folder, url, { name: "stateless lane", bundle, isStored: false }),
+  await startMeridian(folder, url, { name: "durable lane", bundle, isStored: true }),
+];
+const targets = ways.map((target) => ({
+  ...target,
+  parts: { ...target.parts, engine: engine.process },
+}));
+
+const measured: Measured[] = [];
+for (const target of targets) {
+  await warmUp(client, target);
+  const memoryKib = await measureMemory(client, target);
+  measured.push({ target, memoryKib, rounds: [] });
+  process.stdout.write(`${target.name}: warm\n`);
+}
+for (let round = 1; round <= options.rounds; round += 1) {
+  for (const { target, rounds } of measured) {
+    rounds.push(await measureRound(client, target, options.seconds));
+  }
+  process.stdout.write(`round ${round} of ${options.rounds}\n`);
+}
+const report = renderReport(measured, options);
+writeFileSync(options.out, report);
+process.stdout.write(report);
+process.exit(0);

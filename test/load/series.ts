@@ -1,0 +1,140 @@
+import type { Job, Result } from "./load-client.ts";
+import type { Started } from "./processes.ts";
+import { cpuMs, rssKib, start } from "./processes.ts";
+import { bodyOf } from "./targets.ts";
+import type { Target } from "./targets.ts";
+
+/** What one round of one target gave; times in ms, absolute (the direct path is subtracted by the report). */
+export interface Round {
+  readonly requestsPerSecond: number;
+  /** CPU per request by part, at saturation, not streamed. */
+  readonly cpuMs: Readonly<Record<string, number>>;
+  /** CPU per paced stream by part. */
+  readonly streamCpuMs: Readonly<Record<string, number>>;
+  readonly latencyP50: number;
+  readonly latencyP99: number;
+  readonly firstTokenP50: number;
+  readonly perTokenP50: number;
+}
+
+/** Closed loop of the saturation series, connections. */
+export const saturationConnections = 24;
+/** Open loop of the latency series, requests per second: far below every target's saturation. */
+export const latencyPerSecond = 60;
+/** Open loop of the paced streams, streams per second. */
+export const streamsPerSecond = 20;
+/** Streams of the memory series. */
+export const openStreams = 500;
+const warmUpSeconds = 1;
+const settleMs = 1_500;
+
+/** The load generator's process. */
+export interface Client {
+  readonly process: Started;
+  do(job: Job): Promise<Result>;
+}
+
+/** Starts the load generator. */
+export function startClient(): Client {
+  const started = start(process.execPath, ["test/load/load-client.ts"], { core: 1, third: "ipc" });
+  return {
+    process: started,
+    do: (job) =>
+      new Promise((resolve) => {
+        started.child.once("message", (message) => resolve(message as Result));
+        started.child.send(job);
+      }),
+  };
+}
+
+/** The value below which a share of the sorted values lies; 0 for none. */
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
+}
+
+function jobOf(
+  target: Target,
+  kind: Job["kind"],
+  seconds: number,
+  pace: "fast" | "paced" | "held" = "fast",
+): Job {
+  const isStreamed = pace !== "fast";
+  return {
+    url: `${target.url}/v1/chat/completions`,
+    headers: target.headers,
+    body: bodyOf(target, isStreamed, pace),
+    isStreamed,
+    kind,
+    connections: kind === "hold" ? openStreams : saturationConnections,
+    perSecond: isStreamed ? streamsPerSecond : latencyPerSecond,
+    seconds,
+  };
+}
+
+/** A result in which every answer was whole. @throws when one was not: a rate without its answers is void. */
+function checked(target: Target, result: Result): Result {
+  if (result.sent > 0 && result.whole === result.sent) return result;
+  throw new Error(
+    `${target.name}: ${result.whole} whole answers of ${result.sent}; first failure: ${result.firstFailure}`,
+  );
+}
+
+/** Runs a job and says what each part's CPU time was, per request. */
+async function counted(client: Client, target: Target, job: Job) {
+  const parts = Object.entries({ ...target.parts, client: client.process });
+  const before = parts.map(([, { pid }]) => cpuMs(pid));
+  const result = checked(target, await client.do(job));
+  const cpu = Object.fromEntries(
+    parts.map(([name, { pid }], index) => [
+      name,
+      (cpuMs(pid) - (before[index] ?? 0)) / result.whole,
+    ]),
+  );
+  return { result, cpu };
+}
+
+/** Warms a target: its code, connections and objects. */
+export async function warmUp(client: Client, target: Target): Promise<void> {
+  checked(target, await client.do(jobOf(target, "open", warmUpSeconds)));
+  checked(target, await client.do(jobOf(target, "open", warmUpSeconds, "paced")));
+}
+
+/** KiB of resident memory that an open stream adds to each part. */
+export async function measureMemory(
+  client: Client,
+  target: Target,
+): Promise<Readonly<Record<string, number>>> {
+  const parts = Object.entries(target.parts);
+  const before = parts.map(([, { pid }]) => rssKib(pid));
+  checked(target, await client.do(jobOf(target, "hold", 0, "held")));
+  await new Promise((resolve) => setTimeout(resolve, settleMs));
+  const added = Object.fromEntries(
+    parts.map(([name, { pid }], index) => [
+      name,
+      (rssKib(pid) - (before[index] ?? 0)) / openStreams,
+    ]),
+  );
+  await client.do(jobOf(target, "drop", 0));
+  return added;
+}
+
+/** One round of one target: saturation, latency, paced streams. */
+export async function measureRound(
+  client: Client,
+  target: Target,
+  seconds: number,
+): Promise<Round> {
+  const full = await counted(client, target, jobOf(target, "closed", seconds));
+  const calm = checked(target, await client.do(jobOf(target, "open", seconds)));
+  const streams = await counted(client, target, jobOf(target, "open", seconds, "paced"));
+  return {
+    requestsPerSecond: (full.result.whole * 1000) / full.result.elapsedMs,
+    cpuMs: full.cpu,
+    streamCpuMs: streams.cpu,
+    latencyP50: quantile(calm.latencyMs, 0.5),
+    latencyP99: quantile(calm.latencyMs, 0.99),
+    firstTokenP50: quantile(streams.result.firstTokenMs, 0.5),
+    perTokenP50: quantile(streams.result.perTokenMs, 0.5),
+  };
+}

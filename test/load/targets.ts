@@ -1,0 +1,173 @@
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { edgeBindings, testTopology } from "#test/support/edge-bindings.ts";
+import { testKeys } from "#test/support/edge-keys.ts";
+import { printed, start } from "./processes.ts";
+import type { Started } from "./processes.ts";
+import { serveWorker } from "./workerd.ts";
+
+/** One way to the engine, with the processes whose cost is counted, by their part. */
+export interface Target {
+  readonly name: string;
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly isStored: boolean;
+  readonly parts: Readonly<Record<string, Started>>;
+}
+
+const model = "bench/model";
+const listening = /"url":"(http:[^"]+)"/;
+
+/** Starts a TypeScript process of this repository that prints its URL. */
+async function startScript(
+  args: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+  pattern = listening,
+): Promise<{ readonly process: Started; readonly url: string }> {
+  const process_ = start(process.execPath, args, { core: 1, environment });
+  return { process: process_, url: await printed(process_, pattern) };
+}
+
+/** The engine that every target ends at. */
+export async function startEngine(): Promise<{ readonly process: Started; readonly url: string }> {
+  return startScript(["test/load/engine-mock.ts"]);
+}
+
+/** Builds the edge as it would be deployed; returns the folder of the bundle. */
+export function buildBundle(folder: string): string {
+  const bundle = join(folder, "bundle");
+  const wrangler = "node_modules/wrangler/bin/wrangler.js";
+  const built = spawnSync(
+    process.execPath,
+    [wrangler, "deploy", "--dry-run", "--env=", "--outdir", bundle],
+    {
+      encoding: "utf8",
+      env: {
+        ...process.env,
+        WRANGLER_SEND_METRICS: "false",
+        WRANGLER_SEND_ERROR_REPORTS: "false",
+        WRANGLER_HIDE_BANNER: "true",
+        WRANGLER_LOG_PATH: join(folder, "logs"),
+      },
+    },
+  );
+  if (built.status !== 0) throw new Error(`${built.stdout}${built.stderr}`);
+  if (!readdirSync(bundle).includes("index.js")) throw new Error("no bundle was built");
+  return bundle;
+}
+
+/** A small Worker of test/load/workers in front of the engine. */
+export async function startWorker(
+  folder: string,
+  engine: string,
+  options: { readonly name: string; readonly main: string; readonly writes?: "0" | "1" },
+): Promise<Target> {
+  const { process: workerd, url } = await serveWorker({
+    folder: resolve("test/load/workers"),
+    main: options.main,
+    bindings: { ENGINE: engine, WRITES: options.writes ?? "0" },
+    classes: options.writes === undefined ? {} : { PROBE: "Probe" },
+    storage: mkdtempSync(join(folder, "objects-")),
+  });
+  return { name: options.name, url, headers: {}, isStored: false, parts: { workerd } };
+}
+
+function topologyWith(cellUrl: string, engine: string, database: string) {
+  return {
+    jurisdictions: { eu: { hostnames: ["eu.localhost"], objects: "eu", regions: ["eu-west-1"] } },
+    regions: { "eu-west-1": { latitude: 53.35, longitude: -6.26, database } },
+    cells: { "eu-west-1a": { region: "eu-west-1", zone: "a", url: cellUrl } },
+    models: {
+      [model]: {
+        revision: "r1",
+        contextTokensMax: 131_072,
+        capabilities: ["chat", "completions"],
+        priceMicroUsdPerMillionTokens: { input: 100_000, output: 200_000 },
+      },
+    },
+    shards: {
+      "eu-west-1a/bench-0": {
+        cell: "eu-west-1a",
+        model,
+        backend: { kind: "simulated", url: `${engine}/v1` },
+        capacity: { concurrentRequestsMax: 4_000, kvTokensMax: 1_000_000_000 },
+        purchase: "on-demand",
+        pricePerHourMicroUsd: 1,
+      },
+    },
+    tenants: { acme: testTopology.tenants.acme },
+    admin: testTopology.admin,
+  };
+}
+
+/** Meridian whole: bundle under workerd, a cell, its database, the health KV; one stack for each lane. */
+export async function startMeridian(
+  folder: string,
+  engine: string,
+  options: { readonly name: string; readonly bundle: string; readonly isStored: boolean },
+): Promise<Target> {
+  const own = mkdtempSync(join(folder, "stack-"));
+  const data = join(own, "data");
+  mkdirSync(data);
+  const [database, health] = await Promise.all([
+    startScript(
+      ["dev/database/index.ts", "--port", "0", "--data", data, "--region", "eu-west-1"],
+      {},
+      /"url":"(postgres[^"]+)"/,
+    ),
+    startScript([
+      ...["dev/upstash/index.ts", "--port", "0", "--regions", "eu-west-1"],
+      ...["--token", "writer", "--read-only-token", "reader"],
+    ]),
+  ]);
+  const topology = (cellUrl: string) =>
+    JSON.stringify(topologyWith(cellUrl, engine, "env:BENCH_DATABASE_URL"));
+  const file = join(own, "topology.jsonc");
+  writeFileSync(file, topology("http://127.0.0.1:0"));
+  const cell = await startScript(["regional/index.ts"], {
+    MERIDIAN_TOPOLOGY: file,
+    MERIDIAN_CELL: "eu-west-1a",
+    MERIDIAN_DATA_DIR: join(own, "cell"),
+    CELL_SIGNING_KEYS: edgeBindings["CELL_SIGNING_KEYS"] ?? "",
+    CACHE_SALT_KEY: "44".repeat(32),
+    HEALTH_KV_URL: health.url,
+    HEALTH_KV_TOKEN: "writer",
+    HEALTH_MAC_KEY: edgeBindings["HEALTH_MAC_KEY"] ?? "",
+    BENCH_DATABASE_URL: database.url,
+    LOG_LEVEL: "error",
+  });
+  const edge = await serveWorker({
+    folder: options.bundle,
+    main: "index.js",
+    bindings: {
+      ...edgeBindings,
+      TOPOLOGY: topology(cell.url),
+      HEALTH_KV_URL: health.url,
+      HEALTH_KV_TOKEN: "reader",
+    },
+    classes: { CONVERSATION: "Conversation", TENANT_LEDGER: "TenantLedger" },
+    storage: mkdtempSync(join(own, "objects-")),
+  });
+  return {
+    name: options.name,
+    url: edge.url,
+    headers: { authorization: `Bearer ${testKeys.acme}` },
+    isStored: options.isStored,
+    parts: { workerd: edge.process, cell: cell.process, database: database.process },
+  };
+}
+
+/** The client's body: streamed or not, with the word that tells the engine its pace. */
+export function bodyOf(
+  target: Target,
+  isStreamed: boolean,
+  pace: "fast" | "paced" | "held",
+): string {
+  return JSON.stringify({
+    model,
+    messages: [{ role: "user", content: `A question of no weight. [[${pace}]]` }],
+    ...(isStreamed ? { stream: true } : {}),
+    ...(target.isStored ? { store: true } : {}),
+  });
+}
