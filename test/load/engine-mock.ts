@@ -1,6 +1,6 @@
 /**
  * A fast engine for the benchmark: chat completions of 64 tokens, as one body or as a stream. The last message says how:
- * `[[paced]]` sends a token every 5 ms, `[[held]]` one every 500 ms, anything else all at once.
+ * `[[paced]]` sends a token every 5 ms, `[[held]]` one every second and the rest after 15 s, anything else all at once.
  */
 import { createServer } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
@@ -42,17 +42,18 @@ const document = JSON.stringify({
   usage,
 });
 
-function sendPaced(response: ServerResponse, periodMs: number): void {
+/** Sends a token each period, and what is left of the answer after `ticksMax` of them. */
+function sendPaced(response: ServerResponse, periodMs: number, ticksMax: number): void {
   let sent = 1;
   response.write(first);
   const timer = setInterval(() => {
-    if (sent < tokens) {
+    if (sent < ticksMax) {
       sent += 1;
       response.write(next);
       return;
     }
     clearInterval(timer);
-    response.end(last);
+    response.end(next.repeat(tokens - sent) + last);
   }, periodMs);
   response.on("close", () => clearInterval(timer));
 }
@@ -63,8 +64,8 @@ function complete(body: string, response: ServerResponse): void {
     return;
   }
   response.writeHead(200, { "content-type": "text/event-stream" });
-  if (body.includes("[[paced]]")) sendPaced(response, 5);
-  else if (body.includes("[[held]]")) sendPaced(response, 500);
+  if (body.includes("[[paced]]")) sendPaced(response, 5, tokens);
+  else if (body.includes("[[held]]")) sendPaced(response, 1_000, 15);
   else response.end(whole);
 }
 

@@ -1,6 +1,5 @@
 /** The load generator: a process that does one job per message and answers with what it counted. */
 import { Agent, request } from "node:http";
-import type { ClientRequest } from "node:http";
 
 /** A series of requests. A rate of null is a closed loop of `connections`; else arrivals per second, open loop. */
 export interface Job {
@@ -8,7 +7,7 @@ export interface Job {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
   readonly isStreamed: boolean;
-  readonly kind: "closed" | "open" | "hold" | "drop";
+  readonly kind: "closed" | "open" | "hold" | "release";
   readonly connections: number;
   readonly perSecond: number;
   readonly seconds: number;
@@ -26,7 +25,7 @@ export interface Result {
 }
 
 const agent = new Agent({ keepAlive: true, maxSockets: Infinity });
-const held = new Set<ClientRequest>();
+const held: Promise<One>[] = [];
 
 interface One {
   readonly isWhole: boolean;
@@ -71,7 +70,6 @@ function send(job: Job, onFirst?: () => void): Promise<One> {
       },
     );
     call.on("error", (error) => end(false, error.message));
-    if (job.kind === "hold") held.add(call);
     call.end(job.body);
   });
 }
@@ -99,11 +97,15 @@ async function run(job: Job): Promise<Result> {
     });
     await Promise.all(pending);
   }
+  return resultOf(results, performance.now() - from);
+}
+
+function resultOf(results: readonly One[], elapsedMs: number): Result {
   const whole = results.filter(({ isWhole }) => isWhole);
   return {
     sent: results.length,
     whole: whole.length,
-    elapsedMs: performance.now() - from,
+    elapsedMs,
     latencyMs: whole.map(({ totalMs }) => totalMs),
     firstTokenMs: whole.map(({ firstMs }) => firstMs),
     perTokenMs: whole.map(({ totalMs, firstMs }) => (totalMs - firstMs) / 64),
@@ -111,52 +113,29 @@ async function run(job: Job): Promise<Result> {
   };
 }
 
-/** Opens streams a few at a time and answers when each has its first token; they stay open until `drop`. */
+/** Opens streams, 16 at a time; answers, with no figures, when each has its first token. */
 async function hold(job: Job): Promise<Result> {
   const from = performance.now();
-  let opened = 0;
-  let firstFailure = "";
   const open = async () => {
-    while (opened < job.connections) {
-      opened += 1;
+    while (held.length < job.connections) {
       await new Promise<void>((resolve) => {
-        void send(job, resolve).then(({ failure }) => {
-          if (failure !== "" && firstFailure === "") firstFailure = failure;
-          resolve();
-        });
+        const ended = send(job, resolve);
+        held.push(ended);
+        void ended.then(() => resolve());
       });
     }
   };
   await Promise.all(Array.from({ length: 16 }, open));
-  const elapsedMs = performance.now() - from;
-  const whole = firstFailure === "" ? opened : 0;
-  return {
-    sent: opened,
-    whole,
-    elapsedMs,
-    latencyMs: [],
-    firstTokenMs: [],
-    perTokenMs: [],
-    firstFailure,
-  };
+  return resultOf([], performance.now() - from);
 }
 
-function drop(): Result {
-  for (const call of held) call.destroy();
-  held.clear();
-  return {
-    sent: 0,
-    whole: 0,
-    elapsedMs: 0,
-    latencyMs: [],
-    firstTokenMs: [],
-    perTokenMs: [],
-    firstFailure: "",
-  };
+/** Waits for the end of every stream that is held: a turn of the durable lane outlives its client, so none is cut. */
+async function release(): Promise<Result> {
+  return resultOf(await Promise.all(held.splice(0)), 0);
 }
 
 process.on("message", (message) => {
   const job = message as Job;
-  const done = job.kind === "hold" ? hold(job) : job.kind === "drop" ? drop() : run(job);
-  void Promise.resolve(done).then((result) => process.send?.(result));
+  const done = job.kind === "hold" ? hold(job) : job.kind === "release" ? release() : run(job);
+  void done.then((result) => process.send?.(result));
 });

@@ -27,6 +27,8 @@ export const streamsPerSecond = 20;
 export const openStreams = 500;
 const warmUpSeconds = 1;
 const settleMs = 1_500;
+/** How long the engine keeps a held stream open, ms (engine-mock.ts). */
+const heldMs = 15_000;
 
 /** The load generator's process. */
 export interface Client {
@@ -107,7 +109,11 @@ export async function measureMemory(
 ): Promise<Readonly<Record<string, number>>> {
   const parts = Object.entries(target.parts);
   const before = parts.map(([, { pid }]) => rssKib(pid));
-  checked(target, await client.do(jobOf(target, "hold", 0, "held")));
+  const { elapsedMs } = await client.do(jobOf(target, "hold", 0, "held"));
+  if (elapsedMs + settleMs > heldMs)
+    throw new Error(
+      `${target.name}: ${openStreams} streams took ${elapsedMs.toFixed(0)} ms to open`,
+    );
   await new Promise((resolve) => setTimeout(resolve, settleMs));
   const added = Object.fromEntries(
     parts.map(([name, { pid }], index) => [
@@ -115,7 +121,7 @@ export async function measureMemory(
       (rssKib(pid) - (before[index] ?? 0)) / openStreams,
     ]),
   );
-  await client.do(jobOf(target, "drop", 0));
+  checked(target, await client.do(jobOf(target, "release", 0, "held")));
   return added;
 }
 
