@@ -132,6 +132,7 @@ class DurableRun {
             attempt,
             segment,
             reason,
+            continuations: 0,
             cells: cells.map(({ id }) => id),
           });
           if (result.kind === "superseded") return { kind: "stopped", error: null };

@@ -169,6 +169,7 @@ export function leasedRequest(
       body: engine.body,
       promptTokensEstimate: engine.promptTokensEstimate,
     },
-    hop: lease.attempt - 1,
+    resume: lease.resume,
+    hop: Math.min(16, lease.attempt - 1),
   };
 }

@@ -68,6 +68,7 @@ function turnRequest(
       echo,
     },
     engine: engineRequest(prepared, engineBody),
+    resume: null,
   };
 }
 

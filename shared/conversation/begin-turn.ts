@@ -1,4 +1,5 @@
 import type { CellId } from "../residency/brands.ts";
+import type { TurnResume } from "../protocol/internal/turn-request.ts";
 import type { BeginTurnInput, BeginTurnResult, ConversationScope, TurnLease } from "./rpc.ts";
 import {
   appendItems,
@@ -90,6 +91,17 @@ export function pickCell(
   return usable[0] ?? null;
 }
 
+/** What the client was given of the turn; null while that is nothing. */
+function resumeOf(context: StepContext, turn: StoredTurn): TurnResume | null {
+  if (turn.journalToSeq === 0) return null;
+  const frames = context.store.readJournal(turn.turnRandom, 0);
+  return {
+    frames: frames.map(({ text }) => text).join(""),
+    toSeq: turn.journalToSeq,
+    continuations: Math.max(1, turn.continuations),
+  };
+}
+
 /** The lease of a turn as stored. */
 export function leaseOf(context: StepContext, head: ConversationHead, turn: StoredTurn): TurnLease {
   return {
@@ -100,6 +112,7 @@ export function leaseOf(context: StepContext, head: ConversationHead, turn: Stor
     homeShard: head.homeCell === turn.cell ? head.homeShard : null,
     items: readHistory(context, turn.inputToSeq),
     deadlineMs: turn.deadlineMs,
+    resume: resumeOf(context, turn),
   };
 }
 
@@ -171,6 +184,7 @@ export function beginTurn(context: StepContext, input: BeginTurnInput): BeginTur
     endedAtMs: null,
     journalToSeq: 0,
     pullFailures: 0,
+    continuations: 0,
     body: null,
     error: null,
     shard: null,

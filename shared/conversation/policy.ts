@@ -12,6 +12,8 @@ export interface ConversationPolicy {
   readonly watchdogMs: number;
   /** Pulls that may fail in a row before the turn is given up. */
   readonly pullFailuresMax: number;
+  /** Times that a begun answer may be continued on another shard or cell. */
+  readonly continuationsMax: number;
   /** What a refused second turn is told to wait, ms. */
   readonly lockedRetryAfterMs: number;
   /** Items per delivery to the database. */
@@ -30,6 +32,7 @@ export const defaultConversationPolicy: ConversationPolicy = {
   journalKeptMs: 24 * 3_600_000,
   watchdogMs: 10_000,
   pullFailuresMax: 3,
+  continuationsMax: 2,
   lockedRetryAfterMs: 1_000,
   deliveryItemsMax: 500,
   deliveryRetryBaseMs: 250,

@@ -1,5 +1,5 @@
 import type { ErrorOutcome } from "../errors/gateway-error.ts";
-import type { EngineRequest, Rendering } from "../protocol/internal/turn-request.ts";
+import type { EngineRequest, Rendering, TurnResume } from "../protocol/internal/turn-request.ts";
 import type { ItemRecord, TurnOutcome } from "../protocol/internal/turn-outcome.ts";
 import type { Priority } from "../config/topology.ts";
 import type {
@@ -79,6 +79,8 @@ export interface TurnLease {
   /** The history, the turn's new items last. */
   readonly items: readonly ItemRecord[];
   readonly deadlineMs: number;
+  /** What the client was given by earlier attempts; null while that is nothing. */
+  readonly resume: TurnResume | null;
 }
 
 /** A turn that exists already, for an idempotent repeat or a look-up. */
@@ -140,11 +142,13 @@ export interface FailoverInput {
   /** Frames that the Worker has and the object has not. */
   readonly segment: JournalSegment | null;
   readonly reason: string;
+  /** Continuations on other shards that the failed cell reported within this attempt. */
+  readonly continuations: number;
   readonly cells: readonly CellId[];
 }
 
 export type FailoverResult =
-  | { readonly kind: "lease"; readonly lease: TurnLease; readonly deliveredSeq: number }
+  | { readonly kind: "lease"; readonly lease: TurnLease }
   | { readonly kind: "superseded" }
   | { readonly kind: "stop"; readonly error: ErrorOutcome };
 
@@ -209,7 +213,10 @@ export interface ConversationRpc {
   checkpoint(input: CheckpointInput): Promise<FenceReply>;
   /** Ends the turn: items, usage, home shard, journal, outbox. Durable on return; repeatable. */
   completeTurn(input: CompleteTurnInput): Promise<FenceReply>;
-  /** Raises the attempt and leases another cell. */
+  /**
+   * Journals the segment, raises the attempt and leases another cell, with everything that the client was given. `stop` when
+   * no other cell is left, or when the answer was continued as often as it may be.
+   */
   failover(input: FailoverInput): Promise<FailoverResult>;
   /** A turn by the random part of its ids. `refused: not_found` when it was not stored or was deleted. */
   readTurn(input: {

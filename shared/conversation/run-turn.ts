@@ -154,6 +154,19 @@ export function failover(context: StepContext, input: FailoverInput): FailoverRe
   const journaled = leavesGap(held.turn, input.segment)
     ? held.turn
     : journal(context, held.turn, input.segment);
+  const continuations =
+    journaled.continuations + input.continuations + (journaled.journalToSeq > 0 ? 1 : 0);
+  if (journaled.journalToSeq > 0 && continuations > context.policy.continuationsMax) {
+    context.store.writeTurn({ ...journaled, heardAtMs: context.nowMs });
+    return {
+      kind: "stop",
+      error: {
+        code: "interrupted",
+        message:
+          "The answer was interrupted too often to be continued. What was received is not complete.",
+      },
+    };
+  }
   const cell = pickCell(held.head, input.cells, held.turn.cell);
   if (cell === null) {
     context.store.writeTurn({ ...journaled, heardAtMs: context.nowMs });
@@ -174,11 +187,8 @@ export function failover(context: StepContext, input: FailoverInput): FailoverRe
     cell,
     heardAtMs: context.nowMs,
     pullFailures: 0,
+    continuations,
   };
   context.store.writeTurn(turn);
-  return {
-    kind: "lease",
-    lease: leaseOf(context, held.head, turn),
-    deliveredSeq: turn.journalToSeq,
-  };
+  return { kind: "lease", lease: leaseOf(context, held.head, turn) };
 }

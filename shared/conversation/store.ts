@@ -61,6 +61,8 @@ export interface StoredTurn {
   readonly endedAtMs: number | null;
   readonly journalToSeq: number;
   readonly pullFailures: number;
+  /** How often a begun answer was continued on another shard or cell, as far as the object heard of it. */
+  readonly continuations: number;
   readonly body: string | null;
   readonly error: ErrorOutcome | null;
   readonly shard: ShardId | null;

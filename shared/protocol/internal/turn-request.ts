@@ -40,6 +40,18 @@ export interface AffinityHint {
 }
 
 /**
+ * What the client was given of the turn by earlier attempts. The answer goes on from there: the cell renders the same frames
+ * again from what they say, sends none of them, and goes on at `toSeq + 1`.
+ */
+export interface TurnResume {
+  /** The client's frames 1..toSeq, byte for byte. */
+  readonly frames: string;
+  readonly toSeq: number;
+  /** How often the answer was continued before this attempt, this attempt included. */
+  readonly continuations: number;
+}
+
+/**
  * Edge → cell: `PUT /internal/turns/{turnId}?attempt=n`. Idempotent by (turnId, attempt): the second delivery joins the
  * running turn. A lower (incarnation, attempt) than one seen before is refused.
  */
@@ -61,6 +73,8 @@ export interface TurnRequest {
   readonly affinity: AffinityHint;
   readonly rendering: Rendering;
   readonly engine: EngineRequest;
+  /** Null while the client has been given nothing. */
+  readonly resume: TurnResume | null;
   /** How many cells were tried before this one in the same attempt; a hop that was retried is not retried again. */
   readonly hop: number;
 }
@@ -114,6 +128,13 @@ const schema = z.strictObject({
     promptTokensEstimate: z.int().min(0),
     completionTokensMax: z.int().min(1).nullable(),
   }),
+  resume: z
+    .strictObject({
+      frames: z.string().min(1),
+      toSeq: z.int().min(1),
+      continuations: z.int().min(1).max(1000),
+    })
+    .nullable(),
   hop: z.int().min(0).max(16),
 });
 

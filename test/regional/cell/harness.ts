@@ -252,6 +252,7 @@ export function aTurn(
       promptTokensEstimate: 2,
       completionTokensMax: null,
     },
+    resume: null,
     hop: 0,
     ...changes,
   };

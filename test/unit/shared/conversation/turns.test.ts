@@ -236,12 +236,16 @@ describe("the journal", () => {
       attempt: 1,
       segment: segment(1, 2),
       reason: "unreachable",
+      continuations: 0,
       cells: [cellA, cellB],
     });
     expect(moved).toMatchObject({
       kind: "lease",
-      deliveredSeq: 2,
-      lease: { attempt: 2, cell: cellB },
+      lease: {
+        attempt: 2,
+        cell: cellB,
+        resume: { frames: segment(1, 2).text, toSeq: 2, continuations: 1 },
+      },
     });
     expect(
       checkpoint(aContext(store), { scope, turnId, attempt: 1, segment: segment(3, 3) }),
@@ -262,12 +266,41 @@ describe("the journal", () => {
       attempt: 1,
       segment: null,
       reason: "x",
+      continuations: 0,
       cells: [cellA],
     };
     expect(failover(aContext(store), input)).toMatchObject({
       kind: "stop",
       error: { code: "no_capacity_in_jurisdiction" },
     });
+  });
+
+  it("moves an answer that nobody has seen as often as there are cells", () => {
+    const store = new MemoryConversationStore();
+    const { turnId } = lease(store, aTurn(first));
+    const input = { scope: aScope(), turnId, segment: null, reason: "x", continuations: 0 };
+    for (const attempt of [1, 2, 3]) {
+      expect(failover(aContext(store), { ...input, attempt, cells: [cellA, cellB] })).toMatchObject(
+        { kind: "lease", lease: { attempt: attempt + 1, resume: null } },
+      );
+    }
+  });
+
+  it("continues a begun answer twice at most, those inside the failed cell included", () => {
+    const store = new MemoryConversationStore();
+    const { turnId } = lease(store, aTurn(first));
+    const input = { scope: aScope(), turnId, reason: "x", cells: [cellA, cellB] };
+    expect(
+      failover(aContext(store), {
+        ...input,
+        attempt: 1,
+        segment: segment(1, 2),
+        continuations: 1,
+      }),
+    ).toMatchObject({ kind: "lease", lease: { resume: { continuations: 2 } } });
+    expect(
+      failover(aContext(store), { ...input, attempt: 2, segment: null, continuations: 0 }),
+    ).toMatchObject({ kind: "stop", error: { code: "interrupted" } });
   });
 });
 
