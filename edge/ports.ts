@@ -25,6 +25,8 @@ export interface CellCall {
   readonly deadlineMs: number;
   /** Cancels the call; the cell goes on with a durable turn. */
   readonly signal: AbortSignal | null;
+  /** Time until the head of the answer must be there, ms; null: until the deadline. */
+  readonly headTimeoutMs: number | null;
 }
 
 /** What a cell answered. */

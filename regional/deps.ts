@@ -41,8 +41,8 @@ const turnTickMs = 100;
 const sweepMs = 1_000;
 const databaseAskMs = 2_000;
 const databaseAnswerMs = 1_500;
-/** Streams that say nothing are closed by proxies after 30 s or more. */
-const heartbeatMs = 10_000;
+/** The edge gives a cell up that says nothing for 10 s; proxies close silent streams after 30 s or more. */
+const heartbeatMs = 3_000;
 
 /** A cell, wired. */
 export interface Cell {

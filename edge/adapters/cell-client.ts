@@ -108,7 +108,10 @@ export function createCellClient(request: CellRequest, now: () => number): CellC
     call: CellCall,
     what: { readonly method: string; readonly path: string; readonly body: string },
   ): Promise<CellAnswer> {
-    const signal = signalOf(call, now());
+    const head = new AbortController();
+    const signal = AbortSignal.any([signalOf(call, now()), head.signal]);
+    const timer =
+      call.headTimeoutMs === null ? null : setTimeout(() => head.abort(), call.headTimeoutMs);
     const headers = { "x-request-id": call.requestId, traceparent: call.traceparent };
     try {
       return await answerOf(await request(cell, { ...what, headers }, signal));
@@ -118,6 +121,8 @@ export function createCellClient(request: CellRequest, now: () => number): CellC
         kind: "unreachable",
         failure: isTimeout ? "timeout" : classifyPlatformFailure(thrown),
       };
+    } finally {
+      if (timer !== null) clearTimeout(timer);
     }
   }
   return {
@@ -136,7 +141,7 @@ export function createCellClient(request: CellRequest, now: () => number): CellC
     acknowledge: async (cell, { turnId, attempt, seq }, call) => {
       const answer = await ask(
         cell,
-        { ...call, signal: AbortSignal.timeout(acknowledgeTimeoutMs) },
+        { ...call, headTimeoutMs: acknowledgeTimeoutMs },
         {
           method: "POST",
           path: `/internal/turns/${turnId}/acknowledge`,

@@ -14,24 +14,24 @@ import { answerHeaders, refuse, streamContentType } from "./lane-answer.ts";
 import type { LaneAnswer } from "./lane-answer.ts";
 import type { PreparedTurn } from "./prepared-turn.ts";
 import { RelayDriver } from "./relay-driver.ts";
-import type { RelayObject } from "./relay-driver.ts";
+import type { Failover, FailoverAnswer, RelayObject } from "./relay-driver.ts";
 import { replayTurn } from "./replay-turn.ts";
 import { reserve } from "./reservation.ts";
 import type { Reservation } from "./reservation.ts";
-import { noCapacity } from "./stateless-lane.ts";
+import { cellHeadTimeoutMs, failoverBounds, noCapacity } from "./stateless-lane.ts";
 import { itemIdMinter } from "./turn-ids.ts";
 
 /** A checkpoint is due after one second or 16 KiB, whichever comes first; docs/architecture.md, one turn. */
 const checkpointIntervalMs = 1_000;
 const checkpointBytes = 16 * 1024;
-/** Other cells that a turn may move to before its first frame. */
-const failoversMax = 1;
+/** Time that a cell has to say whether it still has a turn whose stream broke off, ms. */
+const reattachTimeoutMs = 2_000;
 
 function relayPolicy(prepared: PreparedTurn): RelayPolicy {
   return {
     checkpointIntervalMs,
     checkpointBytes,
-    failoversMax,
+    ...failoverBounds,
     renderError: (error, fromSeq, isJournaled) =>
       renderErrorFrames(prepared.api, error, fromSeq, isJournaled),
   };
@@ -77,7 +77,13 @@ class DurableRun {
     return this.#deps.cells.startTurn(
       this.cellOf(lease.cell),
       leasedRequest(this.#facts, this.#turn, lease, engine),
-      { requestId, traceparent, deadlineMs: lease.deadlineMs, signal: null },
+      {
+        requestId,
+        traceparent,
+        deadlineMs: lease.deadlineMs,
+        signal: null,
+        headTimeoutMs: cellHeadTimeoutMs,
+      },
     );
   }
 
@@ -103,12 +109,12 @@ class DurableRun {
   #acknowledge(turn: RelayTurn, seq: number): void {
     const { requestId, traceparent, deadlineMs, waitUntil } = this.#facts;
     const { turnId, attempt } = turn;
-    const call = { requestId, traceparent, deadlineMs, signal: null };
+    const call = { requestId, traceparent, deadlineMs, signal: null, headTimeoutMs: null };
     waitUntil(this.#deps.cells.acknowledge(this.cellOf(turn.cell), { turnId, attempt, seq }, call));
   }
 
   #object(): RelayObject {
-    const { object, scope, cells } = this.#turn;
+    const { object, scope } = this.#turn;
     return {
       checkpoint: async ({ turnId, attempt, ...turn }, segment) => {
         const reply = await this.#fenced(object.checkpoint({ scope, turnId, attempt, segment }));
@@ -124,27 +130,49 @@ class DurableRun {
         }
         return reply;
       },
-      failover: async ({ turnId, attempt }, segment, reason) => {
-        try {
-          const result = await object.failover({
-            scope,
-            turnId,
-            attempt,
-            segment,
-            reason,
-            continuations: 0,
-            cells: cells.map(({ id }) => id),
-          });
-          if (result.kind === "superseded") return { kind: "stopped", error: null };
-          if (result.kind === "stop") return { kind: "stopped", error: result.error };
-          const answer = await this.#dispatch(result.lease);
-          return { kind: "moved", turn: this.#relayTurn(result.lease), answer };
-        } catch (error) {
-          this.#logFailure(error);
-          return { kind: "stopped", error: noCapacity };
-        }
-      },
     };
+  }
+
+  /** Has the object lease another cell, and asks that one. */
+  async #failover(turn: RelayTurn, failover: Failover): Promise<FailoverAnswer> {
+    const { object, scope, cells } = this.#turn;
+    const { turnId, attempt } = turn;
+    const { segment, reason, continuations } = failover;
+    this.#deps.log("warn", "turnFailedOver", {
+      requestId: this.#facts.requestId,
+      cell: turn.cell,
+      reason,
+    });
+    try {
+      const result = await object.failover({
+        scope,
+        turnId,
+        attempt,
+        segment,
+        reason,
+        continuations,
+        cells: cells.map(({ id }) => id),
+      });
+      if (result.kind === "superseded") return { kind: "stopped", error: null };
+      if (result.kind === "stop") return { kind: "stopped", error: result.error };
+      const { lease } = result;
+      const answer = await this.#dispatch(lease);
+      const givenSeq = lease.resume?.toSeq ?? 0;
+      return { kind: "moved", turn: this.#relayTurn(lease), givenSeq, answer };
+    } catch (error) {
+      this.#logFailure(error);
+      return { kind: "stopped", error: noCapacity };
+    }
+  }
+
+  #reattach(turn: RelayTurn, afterSeq: number): Promise<CellAnswer> {
+    const { requestId, traceparent, deadlineMs } = this.#facts;
+    const { turnId, attempt } = turn;
+    return this.#deps.cells.readFrames(
+      this.cellOf(turn.cell),
+      { turnId, attempt, afterSeq },
+      { requestId, traceparent, deadlineMs, signal: null, headTimeoutMs: reattachTimeoutMs },
+    );
   }
 
   /** Relays the turn and answers as soon as there is something to answer with. */
@@ -158,6 +186,8 @@ class DurableRun {
       deadlineMs: lease.deadlineMs,
       now: this.#deps.now,
       object: this.#object(),
+      failover: (from, failover) => this.#failover(from, failover),
+      reattach: (from, afterSeq) => this.#reattach(from, afterSeq),
       clientSignal: this.#facts.signal,
     });
     const whole = (async () => {

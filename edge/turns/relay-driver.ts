@@ -24,16 +24,27 @@ export interface RelayObject {
     segment: JournalSegment | null,
     outcome: TurnOutcome,
   ): Promise<FenceAnswer>;
-  /** Leases another cell and asks it; `error` null: another attempt holds the turn. */
-  failover(
-    turn: RelayTurn,
-    segment: JournalSegment | null,
-    reason: string,
-  ): Promise<
-    | { readonly kind: "moved"; readonly turn: RelayTurn; readonly answer: CellAnswer }
-    | { readonly kind: "stopped"; readonly error: ErrorOutcome | null }
-  >;
 }
+
+/** What the relay tells whoever finds another cell for it. */
+export interface Failover {
+  /** Durable lane: frames that the object has not got. */
+  readonly segment: JournalSegment | null;
+  /** Stateless lane: all that the client was given. */
+  readonly given: JournalSegment | null;
+  readonly continuations: number;
+  readonly reason: string;
+}
+
+/** Another cell was asked to go on after `givenSeq`, or none could be; `error` null: another attempt holds the turn. */
+export type FailoverAnswer =
+  | {
+      readonly kind: "moved";
+      readonly turn: RelayTurn;
+      readonly givenSeq: number;
+      readonly answer: CellAnswer;
+    }
+  | { readonly kind: "stopped"; readonly error: ErrorOutcome | null };
 
 /** How a relay ended. */
 export interface RelayEnd {
@@ -53,11 +64,25 @@ export interface RelayParts {
   readonly now: () => number;
   /** Null on the stateless lane. */
   readonly object: RelayObject | null;
+  /** Never throws. */
+  readonly failover: (turn: RelayTurn, failover: Failover) => Promise<FailoverAnswer>;
+  /** The running turn's frames after `afterSeq`, from the cell that has it. Never throws. */
+  readonly reattach: (turn: RelayTurn, afterSeq: number) => Promise<CellAnswer>;
   /** The client's connection, where the platform reports its end before a write fails. */
   readonly clientSignal: AbortSignal;
 }
 
+function heldBytesOf(state: RelayState): number {
+  if (state.phase === "finished") return 0;
+  return state.unacknowledgedBytes + (state.given === null ? 0 : state.givenBytes);
+}
+
 const decoder = new TextDecoder();
+
+/** Bytes that all relays of this isolate hold together, before each is held to its small share: a quarter of its 128 MB. */
+const heldBytesMax = 32 * 1024 * 1024;
+const heldShareBytes = 64 * 1024;
+let heldBytes = 0;
 
 /** Bytes of whole frames as the journal's text: each part ends at a frame's border, so none cuts a character. */
 function journalSegment({ fromSeq, toSeq, parts }: RelaySegment): JournalSegment {
@@ -76,6 +101,7 @@ export class RelayDriver {
   #readable: ReadableStream<Uint8Array> | null = null;
   #lastWrite: Promise<void> = Promise.resolve();
   #timer: ReturnType<typeof setTimeout> | null = null;
+  #timerDueMs = 0;
   readonly #begun = Promise.withResolvers<void>();
   readonly #done = Promise.withResolvers<RelayEnd>();
   #answer: Extract<CellAnswer, { kind: "answer" }> | null = null;
@@ -164,6 +190,7 @@ export class RelayDriver {
     switch (blocks.kind) {
       case "frames":
       case "comment":
+      case "seam":
         return blocks;
       case "invalid":
         return { kind: "cut", reason: "invalid" };
@@ -175,11 +202,18 @@ export class RelayDriver {
   }
 
   #feed(event: RelayEvent): void {
-    const { now, policy } = this.#parts;
-    const step = stepRelay(this.#state, event, now(), policy);
+    const { now } = this.#parts;
+    const step = stepRelay(this.#state, event, now(), this.#policy());
+    const before = heldBytesOf(this.#state);
     this.#state = step.state;
+    heldBytes += heldBytesOf(this.#state) - before;
     for (const effect of step.effects) this.#carryOut(effect);
     this.#setTimer();
+  }
+
+  #policy(): RelayPolicy {
+    const { policy } = this.#parts;
+    return heldBytes < heldBytesMax ? policy : { ...policy, heldBytesMax: heldShareBytes };
   }
 
   #carryOut(effect: RelayEffect): void {
@@ -192,7 +226,7 @@ export class RelayDriver {
       case "checkpoint":
         void object
           ?.checkpoint(turn, journalSegment(effect.segment))
-          .then((reply) => this.#feed({ kind: "checkpointed", reply }));
+          .then((reply) => this.#feed({ kind: "checkpointed", attempt: turn.attempt, reply }));
         return;
       case "complete": {
         const segment = effect.segment === null ? null : journalSegment(effect.segment);
@@ -201,25 +235,47 @@ export class RelayDriver {
           .then((reply) => this.#feed({ kind: "completed", reply }));
         return;
       }
-      case "failover": {
-        const segment = effect.segment === null ? null : journalSegment(effect.segment);
-        this.#disconnect();
-        void object?.failover(turn, segment, effect.reason).then((result) => {
-          if (result.kind === "stopped") {
-            this.#feed({ kind: "stopped", error: result.error });
-            return;
-          }
-          this.#feed({ kind: "failedOver", turn: result.turn });
-          this.#take(result.answer);
-        });
+      case "failover":
+        void this.#failOver(turn, effect);
         return;
-      }
+      case "reattach":
+        void this.#reattach(turn, effect.afterSeq);
+        return;
       case "disconnect":
         this.#disconnect();
         return;
       case "finish":
         this.#finish(effect.outcome, effect.error);
     }
+  }
+
+  async #failOver(
+    turn: RelayTurn,
+    { segment, given, continuations, reason }: Extract<RelayEffect, { kind: "failover" }>,
+  ): Promise<void> {
+    this.#disconnect();
+    const result = await this.#parts.failover(turn, {
+      segment: segment === null ? null : journalSegment(segment),
+      given: given === null ? null : journalSegment(given),
+      continuations,
+      reason,
+    });
+    if (result.kind === "stopped") {
+      this.#feed({ kind: "stopped", error: result.error });
+      return;
+    }
+    this.#feed({ kind: "failedOver", turn: result.turn, givenSeq: result.givenSeq });
+    this.#take(result.answer);
+  }
+
+  async #reattach(turn: RelayTurn, afterSeq: number): Promise<void> {
+    this.#disconnect();
+    const answer = await this.#parts.reattach(turn, afterSeq);
+    this.#feed({ kind: "failedOver", turn, givenSeq: afterSeq });
+    // Whatever the cell says of a turn that it has not got, it is no refusal of the prompt.
+    this.#take(
+      answer.kind === "refused" ? { kind: "unreachable", failure: "connectionLost" } : answer,
+    );
   }
 
   #write(bytes: Uint8Array): void {
@@ -248,14 +304,15 @@ export class RelayDriver {
     this.#done.resolve({ outcome, error, framesWritten: this.#state.writtenSeq });
   }
 
+  /** One timer at most: a later due time waits for the earlier one, which then sets it. */
   #setTimer(): void {
     const dueMs = relayTickDueMs(this.#state, this.#parts.policy);
-    if (dueMs === null) {
-      if (this.#timer !== null) clearTimeout(this.#timer);
+    if (this.#timer !== null && (dueMs === null || dueMs < this.#timerDueMs)) {
+      clearTimeout(this.#timer);
       this.#timer = null;
-      return;
     }
-    if (this.#timer !== null) return;
+    if (dueMs === null || this.#timer !== null) return;
+    this.#timerDueMs = dueMs;
     const delayMs = Math.max(1, dueMs - this.#parts.now());
     this.#timer = setTimeout(() => {
       this.#timer = null;

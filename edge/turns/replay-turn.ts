@@ -67,6 +67,7 @@ async function attach(
       traceparent: facts.traceparent,
       deadlineMs: facts.deadlineMs,
       signal: facts.signal,
+      headTimeoutMs: null,
     },
   );
   return answer.kind === "answer" ? answer : null;
@@ -90,6 +91,7 @@ async function writeLive(
       for (const block of scanner.push(value)) {
         // What follows the outcome is shown only once the turn is durable: from the journal.
         if (block.kind === "outcome" || block.kind === "invalid") return seq;
+        if (block.kind === "seam") continue;
         await write(block.bytes);
         if (block.kind === "frames") seq = block.toSeq;
       }

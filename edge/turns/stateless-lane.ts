@@ -15,6 +15,18 @@ import { RelayDriver } from "./relay-driver.ts";
 import { reserve } from "./reservation.ts";
 import type { Reservation } from "./reservation.ts";
 
+/** Time that a cell has to begin its answer or to say that it still waits for a shard, ms. */
+export const cellHeadTimeoutMs = 10_000;
+
+/** How far a turn may be moved between cells, and what is held for that. */
+export const failoverBounds = {
+  failoversMax: 2,
+  continuationsMax: 2,
+  /** Cells send a comment every 3 s at least. */
+  silenceMs: 10_000,
+  heldBytesMax: 1024 * 1024,
+} as const;
+
 /** Cells that one request is offered to: a second one only when the first took nothing. */
 const cellsMax = 2;
 /** Retry-After when no cell is left, ms. */
@@ -97,6 +109,7 @@ async function dispatch(
   prepared: PreparedTurn,
   request: Omit<TurnRequest, "cell" | "hop">,
   signal: AbortSignal,
+  except: CellDescription | null = null,
 ): Promise<Dispatched> {
   const { cells } = deps.rankCells(
     {
@@ -110,7 +123,8 @@ async function dispatch(
   );
   const rejected: RejectedCandidate[] = [];
   let last: Dispatched = { answer: null, cell: null, rejected };
-  for (const [hop, cell] of cells.slice(0, cellsMax).entries()) {
+  const usable = cells.filter(({ id }) => id !== except?.id);
+  for (const [hop, cell] of usable.slice(0, cellsMax).entries()) {
     const answer = await deps.cells.startTurn(
       cell,
       { ...request, cell: cell.id, hop },
@@ -119,6 +133,8 @@ async function dispatch(
         traceparent: facts.traceparent,
         deadlineMs: facts.deadlineMs,
         signal,
+        // A whole answer comes when it is done.
+        headTimeoutMs: prepared.generation.stream ? cellHeadTimeoutMs : null,
       },
     );
     last = { answer, cell, rejected };
@@ -165,16 +181,23 @@ function passThrough(
   };
 }
 
-/** The stateless lane has no checkpoints and no failover; only how it ends a broken stream is its own. */
+/** The stateless lane has no checkpoints. */
 function relayPolicy(prepared: PreparedTurn): RelayPolicy {
   return {
     checkpointIntervalMs: 0,
     checkpointBytes: 0,
-    failoversMax: 0,
+    ...failoverBounds,
     renderError: (error, fromSeq, isJournaled) =>
       renderErrorFrames(prepared.api, error, fromSeq, isJournaled),
   };
 }
+
+/** The end of a begun answer when no other cell is left to go on with it. */
+const lostError: ErrorOutcome = {
+  code: "interrupted",
+  message:
+    "The answer was interrupted and could not be continued. What was received is not complete.",
+};
 
 async function relay(
   deps: EdgeDeps,
@@ -187,9 +210,10 @@ async function relay(
     readonly hops: Hops;
     readonly reservation: Reservation;
     readonly abort: AbortController;
+    readonly signal: AbortSignal;
   },
 ): Promise<LaneAnswer> {
-  const { request, cell, answer, hops, reservation, abort } = parts;
+  const { request, cell, answer, hops, reservation, abort, signal } = parts;
   const driver = new RelayDriver({
     lane: "stateless",
     isStreamed: true,
@@ -198,6 +222,33 @@ async function relay(
     deadlineMs: facts.deadlineMs,
     now: deps.now,
     object: null,
+    failover: async (turn, { given, continuations, reason }) => {
+      deps.log("warn", "turnFailedOver", { requestId: facts.requestId, cell: turn.cell, reason });
+      const attempt = turn.attempt + 1;
+      const resume =
+        given === null
+          ? null
+          : { frames: given.text, toSeq: given.toSeq, continuations: continuations + 1 };
+      const except = facts.jurisdiction.cells.find(({ id }) => id === turn.cell) ?? null;
+      const moved = await dispatch(
+        deps,
+        facts,
+        prepared,
+        { ...request, attempt, resume },
+        signal,
+        except,
+      );
+      if (moved.answer === null || moved.cell === null)
+        return { kind: "stopped", error: lostError };
+      const { id, region } = moved.cell;
+      return {
+        kind: "moved",
+        turn: { ...turn, attempt, cell: id, region },
+        givenSeq: resume?.toSeq ?? 0,
+        answer: moved.answer,
+      };
+    },
+    reattach: () => Promise.resolve({ kind: "unreachable", failure: "connectionLost" }),
     clientSignal: facts.signal,
   });
   driver.start(answer);
@@ -250,6 +301,6 @@ export async function runStateless(
     return refuse(errorOf(answer), hops, reservation.headers);
   }
   return prepared.generation.stream
-    ? relay(deps, facts, prepared, { request, cell, answer, hops, reservation, abort })
+    ? relay(deps, facts, prepared, { request, cell, answer, hops, reservation, abort, signal })
     : passThrough(answer, hops, reservation);
 }

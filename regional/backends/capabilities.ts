@@ -14,6 +14,8 @@ export interface Capabilities {
    * prefixes with other tenants. A server that cannot be asked gets OpenAI's API alone.
    */
   current(): Promise<EngineExtensions>;
+  /** What is known without waiting. */
+  known(): EngineExtensions;
   /** Asks the server unless an answer is fresh; never rejects. */
   refresh(): Promise<void>;
 }
@@ -54,6 +56,7 @@ export function createCapabilities(
       if (!isKnown) await asked;
       return extensions;
     },
+    known: () => extensions,
     refresh,
   };
 }

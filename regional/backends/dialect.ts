@@ -4,25 +4,35 @@ import type { BackendDescription } from "#shared/config/topology.ts";
 export interface EngineExtensions {
   readonly cacheSalt: boolean;
   readonly tokenIds: boolean;
+  /** `continue_final_message`: without it an answer cannot be taken up from its text. */
+  readonly continuation: boolean;
 }
 
 /** An engine about which nothing is known but OpenAI's API; it may refuse fields that it does not know. */
-export const noExtensions: EngineExtensions = { cacheSalt: false, tokenIds: false };
+export const noExtensions: EngineExtensions = {
+  cacheSalt: false,
+  tokenIds: false,
+  continuation: false,
+};
 
 /** What is known without asking, or null: the simulated engine speaks vLLM's API. */
 export function knownExtensions(kind: BackendDescription["kind"]): EngineExtensions | null {
-  return kind === "simulated" ? { cacheSalt: true, tokenIds: true } : null;
+  return kind === "simulated" ? { cacheSalt: true, tokenIds: true, continuation: true } : null;
 }
 
 /**
  * What a server understands, from its model list and its `/version`: only vLLM says `owned_by: "vllm"` and answers
- * `/version` with a version. `cache_salt` came with 0.9.0, `return_token_ids` with 0.10.2 (vLLM release notes, 2025).
+ * `/version` with a version. `cache_salt` came with 0.9.0, `return_token_ids` with 0.10.2, `continue_final_message` with 0.6.4 (vLLM release notes, 2025).
  */
 export function readExtensions(models: unknown, version: unknown): EngineExtensions {
   if (!isVllm(models)) return noExtensions;
   const parts = versionOf(version);
   if (parts === null) return noExtensions;
-  return { cacheSalt: isAtLeast(parts, [0, 9, 0]), tokenIds: isAtLeast(parts, [0, 10, 2]) };
+  return {
+    cacheSalt: isAtLeast(parts, [0, 9, 0]),
+    tokenIds: isAtLeast(parts, [0, 10, 2]),
+    continuation: isAtLeast(parts, [0, 6, 4]),
+  };
 }
 
 function isVllm(models: unknown): boolean {

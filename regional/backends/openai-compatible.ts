@@ -1,3 +1,4 @@
+import type { ContinuationAbility } from "#shared/conversation/continuation.ts";
 import { choicesOf } from "#shared/conversation/turn-choices.ts";
 import { composeEngineBody } from "#shared/conversation/turn-engine-body.ts";
 import type { ShardFailure } from "#shared/conversation/turn-failure.ts";
@@ -97,11 +98,18 @@ export function createOpenAiCompatible(options: OpenAiCompatibleOptions): Engine
     const headers = { "user-agent": userAgent, ...authorization };
     const signal = AbortSignal.timeout(timeoutMs);
     const health = await ask(http, new URL("/health", base), headers, signal);
+    if (health === 200) void capabilities.refresh();
     if (health !== 404) return judgeProbe(health);
     return judgeProbe(await ask(http, new URL("models", base), headers, signal));
   }
 
-  return { shard: options.shard, run, probe, close: () => http.close() };
+  function continuationAbility(): ContinuationAbility {
+    const { tokenIds, continuation } = capabilities.known();
+    if (!continuation) return "none";
+    return tokenIds ? "tokens" : "text";
+  }
+
+  return { shard: options.shard, run, continuationAbility, probe, close: () => http.close() };
 }
 
 type Answered = EngineResponse & { kind: "response" };

@@ -1,3 +1,4 @@
+import type { ContinuationAbility } from "#shared/conversation/continuation.ts";
 import type { ShardFailure } from "#shared/conversation/turn-failure.ts";
 import type { EngineEvent } from "#shared/protocol/engine-event.ts";
 import type { EngineRequest } from "#shared/protocol/internal/turn-request.ts";
@@ -38,6 +39,8 @@ export interface Engine {
    * decides), or with the failure; never rejects. Aborting ends the shard's request at once.
    */
   run(call: EngineCall, sink: EngineSink, signal: AbortSignal): Promise<ShardFailure | null>;
+  /** How it can go on with an answer that another shard began, as far as is known now; unknown is `none`. */
+  continuationAbility(): ContinuationAbility;
   /** Asks the shard whether it is alive, within `timeoutMs`; never rejects. */
   probe(timeoutMs: number): Promise<ProbeResult>;
   /** Closes idle connections. */

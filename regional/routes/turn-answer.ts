@@ -1,4 +1,5 @@
 import { heartbeatBlock } from "#shared/protocol/internal/stream.ts";
+import { cursorAt } from "../turns/frame-log.ts";
 import type { Cursor } from "../turns/frame-log.ts";
 import type { RunningTurn } from "../turns/running-turn.ts";
 import type { CellDeps } from "./cell-deps.ts";
@@ -7,8 +8,8 @@ import { outcomeHeaders, placeHeaders, respondError } from "./respond.ts";
 const heartbeat = Buffer.from(heartbeatBlock, "utf8");
 
 /**
- * Answers a reader of `turn`, from the frames after `afterSeq` on. The head is sent only when the shard has begun to answer
- * or the turn has ended: a turn that failed before is an HTTP error. While the reader is there it counts as one; a stateless
+ * Answers a reader of `turn`, from the frames after `afterSeq` on. The head is sent when the shard has begun to answer, the
+ * turn has ended, or a heartbeat is due: a turn that failed before is an HTTP error, one that failed later an outcome. While the reader is there it counts as one; a stateless
  * turn ends with its last reader.
  */
 export async function answerTurn(
@@ -22,7 +23,7 @@ export async function answerTurn(
   if (signal.aborted) detach();
   const { lane, rendering } = turn.request;
   const isDocument = lane === "stateless" && !rendering.stream;
-  await (isDocument ? turn.ended() : turn.begun());
+  await (isDocument ? turn.ended() : begunWithin(turn, deps));
   const ending = turn.ending();
   const headers = placeHeaders(deps.cell.id, turn.shard());
   if (ending !== null) {
@@ -73,7 +74,7 @@ function streamTurn(
   deps: CellDeps,
   opensWithComment = false,
 ): ReadableStream<Uint8Array> {
-  let cursor: Cursor = { seq: afterSeq, hasOutcome: false };
+  let cursor: Cursor = cursorAt(afterSeq);
   let isCancelled = false;
   const { frames } = turn;
   return new ReadableStream<Uint8Array>(
@@ -103,6 +104,17 @@ function streamTurn(
     },
     { highWaterMark: 0 },
   );
+}
+
+/** Waits for the head of an answer; a turn that waits long for its shard is kept alive by comments instead. */
+function begunWithin(turn: RunningTurn, deps: CellDeps): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = deps.clock.after(deps.heartbeatMs, resolve);
+    void turn.begun().then(() => {
+      stop();
+      resolve();
+    });
+  });
 }
 
 /** Whether the frames changed within the heartbeat's time. */

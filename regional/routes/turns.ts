@@ -36,8 +36,9 @@ export function turnRoutes(deps: CellDeps): Hono {
     if (begun.kind === "refused") return respondError(begun.error);
     if (begun.kind === "fenced" || begun.kind === "gone") return respondError(fenced);
     const { turn } = begun;
-    const gone = refuseReplay(turn, 0);
-    return gone ?? answerTurn(turn, 0, context.req.raw.signal, deps);
+    const after = request.resume?.toSeq ?? 0;
+    const gone = refuseReplay(turn, after);
+    return gone ?? answerTurn(turn, after, context.req.raw.signal, deps);
   });
 
   app.get("/internal/turns/:turnId/frames", async (context) => {

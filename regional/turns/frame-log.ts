@@ -1,4 +1,8 @@
-import { formatClientFrame, formatOutcomeBlock } from "#shared/protocol/internal/stream.ts";
+import {
+  formatClientFrame,
+  formatOutcomeBlock,
+  seamBlock,
+} from "#shared/protocol/internal/stream.ts";
 import type { ClientFrame } from "#shared/protocol/internal/stream.ts";
 import type { BufferBudget } from "./buffer-budget.ts";
 
@@ -10,9 +14,10 @@ interface Block {
   readonly byteCount: number;
 }
 
-/** A reader's place: the seq that it has, and whether the outcome went out. */
+/** A reader's place: the seq that it has, the seams that it was told of, and whether the outcome went out. */
 export interface Cursor {
   readonly seq: number;
+  readonly seams: number;
   readonly hasOutcome: boolean;
 }
 
@@ -26,10 +31,17 @@ export interface FrameChunk {
 /** Most bytes that one read gives: a slow reader then holds little. */
 const chunkBytesMax = 64 * 1024;
 
-/** The frames of one turn, numbered from 1, kept until acknowledged; bounded by `bytesMax` and by the cell's budget. */
+/** The place of a reader that has the frames up to `seq`. */
+export function cursorAt(seq: number): Cursor {
+  return { seq, seams: 0, hasOutcome: false };
+}
+
+/** The frames of one turn, numbered on from `startSeq`, kept until acknowledged; bounded by `bytesMax` and by the cell's budget. */
 export interface FrameLog {
   /** Appends frames; false when a bound forbids it, and then none of them is kept. */
   append(frames: readonly ClientFrame[]): boolean;
+  /** Tells readers that another shard goes on from here: a comment, no frame. */
+  markSeam(): void;
   /** The last of the turn. Kept whatever the bounds say: without its end a stream would look broken. */
   end(outcomeJson: string, terminal: readonly ClientFrame[]): void;
   /** What follows `cursor`, or null when there is nothing yet. */
@@ -47,12 +59,13 @@ export interface FrameLog {
   clear(): void;
 }
 
-/** An empty log. */
-export function createFrameLog(budget: BufferBudget, bytesMax: number): FrameLog {
+/** An empty log; frames up to `startSeq` were an earlier attempt's. */
+export function createFrameLog(budget: BufferBudget, bytesMax: number, startSeq = 0): FrameLog {
   let blocks: Block[] = [];
   let heldBytes = 0;
-  let lastSeq = 0;
-  let acknowledgedSeq = 0;
+  let lastSeq = startSeq;
+  let acknowledgedSeq = startSeq;
+  let seams = 0;
   let isEnded = false;
   let outcomeIndex = -1;
   let wakers: (() => void)[] = [];
@@ -98,6 +111,10 @@ export function createFrameLog(budget: BufferBudget, bytesMax: number): FrameLog
       keep(added, bytes);
       return true;
     },
+    markSeam() {
+      seams += 1;
+      notify();
+    },
     end(outcomeJson, terminal) {
       if (isEnded) return;
       const outcome = blockOf(lastSeq, true, formatOutcomeBlock(outcomeJson));
@@ -110,9 +127,9 @@ export function createFrameLog(budget: BufferBudget, bytesMax: number): FrameLog
       keep(added, bytes);
     },
     read(cursor) {
-      const parts: string[] = [];
+      const parts = Array.from({ length: seams - cursor.seams }, () => seamBlock);
       let bytes = 0;
-      let next = cursor;
+      let next: Cursor = { ...cursor, seams };
       let index = indexAfter(cursor);
       for (; index < blocks.length && bytes < chunkBytesMax; index += 1) {
         const block = blocks[index];
@@ -120,9 +137,7 @@ export function createFrameLog(budget: BufferBudget, bytesMax: number): FrameLog
         if (!block.isOutcome && block.seq <= next.seq) continue;
         parts.push(block.text);
         bytes += block.byteCount;
-        next = block.isOutcome
-          ? { seq: next.seq, hasOutcome: true }
-          : { seq: block.seq, hasOutcome: next.hasOutcome };
+        next = block.isOutcome ? { ...next, hasOutcome: true } : { ...next, seq: block.seq };
       }
       const isEnd = isEnded && index >= blocks.length;
       if (parts.length === 0 && !isEnd) return null;

@@ -1,14 +1,17 @@
+import { choicesOf } from "#shared/conversation/turn-choices.ts";
 import type { TurnEffect, TurnEvent } from "#shared/conversation/turn-events.ts";
+import { divergedError } from "#shared/conversation/turn-failure.ts";
 import type { TurnPolicy } from "#shared/conversation/turn-policy.ts";
 import { createTurnRendering } from "#shared/conversation/turn-rendering.ts";
 import type { TurnEnding } from "#shared/conversation/turn-rendering.ts";
 import { stepTurn } from "#shared/conversation/turn-runner.ts";
-import { initialTurnState } from "#shared/conversation/turn-state.ts";
+import { initialTurnState, resumedTurnState } from "#shared/conversation/turn-state.ts";
 import type { TurnState } from "#shared/conversation/turn-state.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
 import type { TurnEncoder } from "#shared/protocol/encoder.ts";
 import type { ClientFrame } from "#shared/protocol/internal/stream.ts";
-import type { Rendering, TurnRequest } from "#shared/protocol/internal/turn-request.ts";
+import type { Rendering, TurnRequest, TurnResume } from "#shared/protocol/internal/turn-request.ts";
+import { readDelivered } from "#shared/protocol/resume/read-delivered.ts";
 import type { CellId, RegionId, ShardId } from "#shared/residency/brands.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Engine, EngineSink } from "../ports/engine.ts";
@@ -108,6 +111,9 @@ export function startTurn(
         return;
       case "restartAnswer":
         return rendering.restart();
+      case "seam":
+        observer.continued(request, state);
+        return frames.markSeam();
       case "deliver":
         append(rendering.deliver(effect));
         return begunSignal.resolve();
@@ -132,7 +138,9 @@ export function startTurn(
         if (reply.kind === "none") return feed({ ...reply, kind: "noShard" });
         slot = reply.slot;
         const { rejected, queueWaitMs } = reply;
-        feed({ kind: "shardChosen", shard: reply.slot.shard, rejected, queueWaitMs });
+        const { shard } = reply.slot;
+        const ability = deps.engines.get(shard)?.continuationAbility() ?? "none";
+        feed({ kind: "shardChosen", shard, rejected, queueWaitMs, ability });
       },
     );
   }
@@ -153,7 +161,7 @@ export function startTurn(
       room: () => (isHeldUp() ? waitForRoom() : null),
     };
     const call = {
-      path: request.engine.path,
+      path: effect.path,
       body: effect.body,
       tenant: request.tenant,
       jurisdiction: request.jurisdiction,
@@ -205,6 +213,7 @@ export function startTurn(
             kind: "fail",
             status: "failed",
             error: { code: "interrupted", message: "The end of the answer could not be kept." },
+            mayMove: false,
           },
           state,
           clock.nowMs(),
@@ -212,13 +221,25 @@ export function startTurn(
     ending = last;
     frames.end(JSON.stringify(last.outcome), last.terminal);
     observer.ended(request, last.outcome);
-    // An ended turn is kept for its readers; its prompt is not.
-    request = { ...request, engine: { ...request.engine, body: {} } };
+    // An ended turn is kept for its readers; its prompt and what it began with are not.
+    request = { ...request, resume: null, engine: { ...request.engine, body: {} } };
     begunSignal.resolve();
     endedSignal.resolve(last);
   }
 
+  /** Takes up what earlier attempts gave the client. False when this version cannot render it again byte for byte. */
+  function resume(given: TurnResume): boolean {
+    const choices = choicesOf(request.engine.path, request.engine.body);
+    const delivered = readDelivered(request.rendering, choices, given.frames, given.toSeq);
+    if (delivered === null) return false;
+    state = resumedTurnState(delivered.deltas, delivered.usage, given.continuations);
+    append(rendering.resume(delivered.deltas, given));
+    return true;
+  }
+
+  const isReadable = begunWith.resume === null || resume(begunWith.resume);
   feed({ kind: "start" });
+  if (!isReadable) feed({ kind: "abort", error: divergedError });
   return {
     get request() {
       return request;
@@ -227,7 +248,7 @@ export function startTurn(
     begun: () => begunSignal.promise,
     ended: () => endedSignal.promise,
     ending: () => ending,
-    hasBegun: () => state.firstTokenAtMs !== null,
+    hasBegun: () => state.isBegun || state.firstTokenAtMs !== null,
     shard: () => state.shard,
     tick: () => feed({ kind: "tick", isPaused }),
     abort: (error) => feed({ kind: "abort", error }),

@@ -7,6 +7,8 @@ import type { ShardId } from "#shared/residency/brands.ts";
 /** Told what happens to turns: metrics, logs, usage. Synchronous; it must not throw and must not wait. */
 export interface TurnObserver {
   firstToken(request: TurnRequest, state: TurnState): void;
+  /** Another shard has gone on with a begun answer. */
+  continued(request: TurnRequest, state: TurnState): void;
   tryEnded(request: TurnRequest, shard: ShardId, result: TryResult): void;
   ended(request: TurnRequest, outcome: TurnOutcome): void;
 }

@@ -105,13 +105,13 @@ export function createTurnRegistry(options: RegistryOptions): TurnRegistry {
   function start(request: TurnRequest, traceparent: string): BeginReply {
     const refusal = refuse();
     if (refusal !== null) return { kind: "refused", error: refusal };
-    const frames = createFrameLog(budget, policy.turnBytesMax);
+    const frames = createFrameLog(budget, policy.turnBytesMax, request.resume?.toSeq ?? 0);
     const entry: Entry = {
       attempt: request.attempt,
       incarnation: request.incarnation,
       conversationId: request.conversationId,
       turn: null,
-      acknowledgedSeq: 0,
+      acknowledgedSeq: request.resume?.toSeq ?? 0,
       endedAtMs: null,
     };
     entries.set(request.turnId, entry);

@@ -26,6 +26,10 @@ export function createTurnTelemetry(options: TurnTelemetryOptions): TurnObserver
     "meridian_shard_tries_total",
     "Dispatches to a shard, by how they ended.",
   );
+  const continuations = metrics.counter(
+    "meridian_continuations_total",
+    "Begun answers that another shard went on with, by what the one before failed of.",
+  );
   const lostUsage = metrics.counter(
     "meridian_usage_lost_total",
     "Usage records that found the queue full.",
@@ -50,6 +54,8 @@ export function createTurnTelemetry(options: TurnTelemetryOptions): TurnObserver
   function recordUsage(request: TurnRequest, outcome: TurnOutcome): void {
     // The history of a durable turn carries its usage; a turn that never reached a shard has none.
     if (request.lane !== "stateless" || outcome.shard === null) return;
+    // The cell that goes on counts the whole answer.
+    if (outcome.mayMove) return;
     const { requestId, tenant, jurisdiction, turnId } = request;
     const isKept = usage.add({
       turnId,
@@ -68,9 +74,15 @@ export function createTurnTelemetry(options: TurnTelemetryOptions): TurnObserver
   return {
     firstToken(request, state) {
       const { model } = request.engine;
-      const firstTokenAtMs = state.firstTokenAtMs ?? state.dispatchedAtMs;
-      ttft.observe({ model }, (firstTokenAtMs - state.dispatchedAtMs) / 1000);
+      ttft.observe({ model }, (state.ttftMs ?? 0) / 1000);
       queueWait.observe({ model }, state.queueWaitMs / 1000);
+    },
+    continued(request, state) {
+      const { requestId, tenant, turnId } = request;
+      const reason = state.lastFailure?.reason ?? "cell";
+      continuations.add({ model: request.engine.model, reason });
+      const shard = state.shard === null ? {} : { shard: state.shard };
+      log("warn", "turn_continued", { requestId, tenant, turnId, reason, ...shard });
     },
     tryEnded(request, shard, result) {
       const reason = reasonOf(result);

@@ -33,7 +33,7 @@ export interface RelayState {
   readonly phase:
     /** Blocks are coming, or a cell is being asked. */
     | "running"
-    /** `failover()` is being asked. */
+    /** `failover()`, or the rest of a stream that broke off, is being asked for. */
     | "failingOver"
     /** The end is known; a checkpoint or `completeTurn()` is being waited for. */
     | "completing"
@@ -41,9 +41,21 @@ export interface RelayState {
   readonly turn: RelayTurn;
   readonly startedAtMs: number;
   readonly failovers: number;
+  /** Seams that the cells of this relay told of, and moves to another cell after the first frame. */
+  readonly continuations: number;
+  /** `writtenSeq` when the cell was last asked for the rest of its stream; null when it never was. */
+  readonly reattachedSeq: number | null;
+  /** When the cell was last heard of, ms. */
+  readonly heardAtMs: number;
   readonly isClientGone: boolean;
   /** Seq of the last frame written to the client; 0 before the first. */
   readonly writtenSeq: number;
+  /**
+   * Stateless lane: every frame that was written, so that another cell can go on from them; append-only and shared by later
+   * states. Null once they are more than is kept: then no other cell can.
+   */
+  readonly given: FrameRun[] | null;
+  readonly givenBytes: number;
   /** Frames that the object has not acknowledged, oldest first. Durable lane only. */
   readonly unacknowledged: readonly FrameRun[];
   readonly unacknowledgedBytes: number;
@@ -52,6 +64,8 @@ export interface RelayState {
   /** Seq up to which a checkpoint is under way; null when none is. */
   readonly checkpointToSeq: number | null;
   readonly outcome: TurnOutcome | null;
+  /** The outcome of a cell that was given up, for what it counted. */
+  readonly lostOutcome: TurnOutcome | null;
   /** Terminal frames: what came after the outcome. Held until the turn is durable. */
   readonly terminal: readonly FrameRun[];
   /** What `completeTurn()` was told, once it was. */
@@ -59,20 +73,30 @@ export interface RelayState {
 }
 
 /** Why a cell's answer stopped without being whole. */
-export type CutReason = "unreachable" | "connectionLost" | "invalid" | "deadline" | "ended";
+export type CutReason =
+  | "unreachable"
+  | "connectionLost"
+  | "invalid"
+  | "deadline"
+  | "ended"
+  | "silent";
 
 export type RelayEvent =
   | ({ readonly kind: "frames" } & FrameRun)
   | { readonly kind: "comment"; readonly bytes: Uint8Array }
+  /** The cell went on with the answer on another shard. */
+  | { readonly kind: "seam" }
   | { readonly kind: "outcome"; readonly outcome: TurnOutcome }
   /** The cell's body ended as HTTP bodies end; whether it was whole is for this machine to say. */
   | { readonly kind: "ended" }
   | { readonly kind: "cut"; readonly reason: CutReason }
   /** The cell answered with an error before any frame. */
   | { readonly kind: "refused"; readonly error: ErrorOutcome; readonly mayMove: boolean }
-  | { readonly kind: "checkpointed"; readonly reply: FenceAnswer }
+  /** The reply to a checkpoint that was made in `attempt`. */
+  | { readonly kind: "checkpointed"; readonly attempt: number; readonly reply: FenceAnswer }
   | { readonly kind: "completed"; readonly reply: FenceAnswer }
-  | { readonly kind: "failedOver"; readonly turn: RelayTurn }
+  /** A cell was asked to go on, from the frame after `fromSeq`; what it answers comes next. */
+  | { readonly kind: "failedOver"; readonly turn: RelayTurn; readonly givenSeq: number }
   | { readonly kind: "stopped"; readonly error: ErrorOutcome | null }
   | { readonly kind: "clientGone" }
   | { readonly kind: "tick" };
@@ -88,7 +112,17 @@ export type RelayEffect =
       readonly segment: RelaySegment | null;
       readonly outcome: TurnOutcome;
     }
-  | { readonly kind: "failover"; readonly segment: RelaySegment | null; readonly reason: string }
+  | {
+      readonly kind: "failover";
+      /** Frames that the object has not got. */
+      readonly segment: RelaySegment | null;
+      /** Stateless lane: all that the client was given; null while that is nothing. */
+      readonly given: RelaySegment | null;
+      readonly continuations: number;
+      readonly reason: string;
+    }
+  /** Ask the same cell for its frames after `afterSeq`: the connection broke, the turn may well run on. */
+  | { readonly kind: "reattach"; readonly afterSeq: number }
   /** Stop reading the cell; nothing more is taken from it. */
   | { readonly kind: "disconnect" }
   /**
@@ -107,8 +141,14 @@ export interface RelayPolicy {
   readonly checkpointIntervalMs: number;
   /** … or when this many bytes wait. */
   readonly checkpointBytes: number;
-  /** Other cells tried when one fails before the first frame. */
+  /** Other cells that one turn may be moved to. */
   readonly failoversMax: number;
+  /** Seams that an answer may have. */
+  readonly continuationsMax: number;
+  /** A cell that says nothing at all for this long is given up, ms; it sends a comment at least every third of it. */
+  readonly silenceMs: number;
+  /** Bytes of one turn that are held here for another cell (stateless) or until they are journaled (durable). */
+  readonly heldBytesMax: number;
   /**
    * Frames that end a begun stream with an error, numbered from `fromSeq`. Those that are in no journal carry no id,
    * since a reader that resumes after them must not miss what the journal gets in their place.
@@ -141,13 +181,19 @@ export function beginRelay(
     turn,
     startedAtMs: nowMs,
     failovers: 0,
+    continuations: 0,
+    reattachedSeq: null,
+    heardAtMs: nowMs,
     isClientGone: false,
     writtenSeq: 0,
+    given: [],
+    givenBytes: 0,
     unacknowledged: [],
     unacknowledgedBytes: 0,
     waitingSinceMs: null,
     checkpointToSeq: null,
     outcome: null,
+    lostOutcome: null,
     terminal: [],
     final: null,
   };
@@ -155,8 +201,11 @@ export function beginRelay(
 
 /** When a `tick` is due, ms since the epoch; null when none is. */
 export function relayTickDueMs(state: RelayState, policy: RelayPolicy): number | null {
-  if (state.phase !== "running" || state.checkpointToSeq !== null) return null;
-  return state.waitingSinceMs === null ? null : state.waitingSinceMs + policy.checkpointIntervalMs;
+  if (state.phase !== "running") return null;
+  const silentMs = state.heardAtMs + policy.silenceMs;
+  return state.checkpointToSeq !== null || state.waitingSinceMs === null
+    ? silentMs
+    : Math.min(silentMs, state.waitingSinceMs + policy.checkpointIntervalMs);
 }
 
 function writes(state: RelayState, bytes: Uint8Array): readonly RelayEffect[] {
@@ -185,19 +234,35 @@ function withCheckpoint(state: RelayState, nowMs: number, policy: RelayPolicy): 
   };
 }
 
+function takeStatelessFrames(state: RelayState, run: FrameRun, policy: RelayPolicy): RelayStep {
+  const { outcome } = state;
+  // The end of an answer that another cell may go on with is no end yet.
+  if (outcome !== null && outcome.status === "failed" && outcome.mayMove) {
+    return { state: { ...state, terminal: [...state.terminal, run] }, effects: [] };
+  }
+  const terminal = outcome === null ? state.terminal : [run];
+  const givenBytes = state.givenBytes + run.bytes.length;
+  let { given } = state;
+  if (given !== null && givenBytes <= policy.heldBytesMax) given.push(run);
+  else given = null;
+  return {
+    state: { ...state, writtenSeq: run.toSeq, terminal, given, givenBytes },
+    effects: writes(state, run.bytes),
+  };
+}
+
 function takeFrames(
   state: RelayState,
   run: FrameRun,
   nowMs: number,
   policy: RelayPolicy,
 ): RelayStep {
-  if (state.lane === "stateless") {
-    const terminal = state.outcome === null ? state.terminal : [run];
-    const next = { ...state, writtenSeq: run.toSeq, terminal };
-    return { state: next, effects: writes(state, run.bytes) };
-  }
+  if (state.lane === "stateless") return takeStatelessFrames(state, run, policy);
   if (state.outcome !== null) {
     return { state: { ...state, terminal: [...state.terminal, run] }, effects: [] };
+  }
+  if (state.unacknowledgedBytes + run.bytes.length > policy.heldBytesMax) {
+    return abandon(state, unjournaled, policy);
   }
   const kept: RelayState = {
     ...state,
@@ -212,13 +277,15 @@ function takeFrames(
 
 function failedOutcome(state: RelayState, error: ErrorOutcome, nowMs: number): TurnOutcome {
   const { turnId, attempt, cell, region } = state.turn;
-  const known = state.outcome;
+  const known = state.outcome ?? state.lostOutcome;
   return {
     v: 1,
     turnId,
     attempt,
     status: "failed",
     error,
+    mayMove: false,
+    continuations: known?.continuations ?? 0,
     cell,
     region,
     shard: known?.shard ?? null,
@@ -290,6 +357,11 @@ function abandon(state: RelayState, error: ErrorOutcome, policy: RelayPolicy): R
   return { state: end.state, effects: [{ kind: "disconnect" }, ...effects, ...end.effects] };
 }
 
+const unjournaled: ErrorOutcome = {
+  code: "interrupted",
+  message: "The answer could not be recorded as fast as it came. Resume the stream.",
+};
+
 const superseded: ErrorOutcome = {
   code: "interrupted",
   message: "Another attempt holds this turn. Resume the stream, or send again with the same key.",
@@ -305,7 +377,30 @@ function lost(reason: CutReason): ErrorOutcome {
   return { code: "interrupted", message: "The answer broke off and could not be continued." };
 }
 
-/** A cell failed: another one is asked where nothing was sent and the lane allows it, else the turn ends with an error. */
+/**
+ * A connection broke while a durable turn ran: its cell may well run on, and is asked for the rest first. Once per frame that
+ * came, so that a cell which breaks off each time is given up.
+ */
+function mayReattach(state: RelayState, reason: string): boolean {
+  return (
+    state.lane === "durable" &&
+    (reason === "connectionLost" || reason === "ended") &&
+    state.reattachedSeq !== state.writtenSeq
+  );
+}
+
+/** Whether another cell may be asked: within the bounds, and with all that the client was given. */
+function mayMove(state: RelayState, policy: RelayPolicy): boolean {
+  if (state.failovers >= policy.failoversMax) return false;
+  const hasBegun = state.isStreamed && state.writtenSeq > 0;
+  if (!hasBegun) return true;
+  return (
+    state.continuations < policy.continuationsMax &&
+    (state.lane === "durable" || state.given !== null)
+  );
+}
+
+/** A cell failed: it is asked again, or another one goes on where it stopped, or the turn ends with an error. */
 function moveOrFail(
   state: RelayState,
   error: ErrorOutcome,
@@ -313,18 +408,32 @@ function moveOrFail(
   nowMs: number,
   policy: RelayPolicy,
 ): RelayStep {
-  const mayMove =
-    state.lane === "durable" && state.writtenSeq === 0 && state.failovers < policy.failoversMax;
-  if (!mayMove) return fail(state, error, nowMs, policy);
+  const lostOutcome = state.outcome ?? state.lostOutcome;
+  const begun: RelayState = { ...state, outcome: null, lostOutcome, terminal: [] };
+  if (mayReattach(state, reason)) {
+    return {
+      state: { ...begun, phase: "failingOver", reattachedSeq: state.writtenSeq },
+      effects: [{ kind: "reattach", afterSeq: state.writtenSeq }],
+    };
+  }
+  if (!mayMove(state, policy)) return fail(state, error, nowMs, policy);
+  const hasBegun = state.isStreamed && state.writtenSeq > 0;
   return {
     state: {
-      ...state,
+      ...begun,
       phase: "failingOver",
       failovers: state.failovers + 1,
-      outcome: null,
-      terminal: [],
+      continuations: state.continuations + (hasBegun ? 1 : 0),
     },
-    effects: [{ kind: "failover", segment: segmentOf(state.unacknowledged), reason }],
+    effects: [
+      {
+        kind: "failover",
+        segment: segmentOf(state.unacknowledged),
+        given: state.lane === "stateless" ? segmentOf(state.given ?? []) : null,
+        continuations: state.continuations,
+        reason,
+      },
+    ],
   };
 }
 
@@ -334,7 +443,7 @@ function takeEnd(state: RelayState, nowMs: number, policy: RelayPolicy): RelaySt
   const hasAnswer = outcome.status === "completed" || outcome.status === "incomplete";
   // Without terminal frames a client that reads to the end could not tell a whole answer from a cut one.
   if (hasAnswer && state.isStreamed && state.terminal.length === 0) {
-    return fail(state, lost("ended"), nowMs, policy);
+    return moveOrFail(state, lost("ended"), "ended", nowMs, policy);
   }
   if (hasAnswer && !state.isStreamed && outcome.body === null) {
     const error: ErrorOutcome = {
@@ -343,16 +452,27 @@ function takeEnd(state: RelayState, nowMs: number, policy: RelayPolicy): RelaySt
     };
     return fail(state, error, nowMs, policy);
   }
-  if (state.lane === "stateless") return finish(state, hasAnswer ? null : outcome.error);
+  if (outcome.status === "failed" && outcome.mayMove && mayMove(state, policy)) {
+    const error = outcome.error ?? lost("ended");
+    return moveOrFail(state, error, "cellFailed", nowMs, policy);
+  }
+  if (state.lane === "stateless") {
+    const end = finish(state, hasAnswer ? null : outcome.error);
+    const held = outcome.mayMove ? state.terminal.flatMap(({ bytes }) => writes(state, bytes)) : [];
+    return { state: end.state, effects: [...held, ...end.effects] };
+  }
   return complete(state, { outcome, error: hasAnswer ? null : outcome.error });
 }
 
 function takeCheckpointed(
   state: RelayState,
-  reply: FenceAnswer,
+  { attempt, reply }: { readonly attempt: number; readonly reply: FenceAnswer },
   nowMs: number,
   policy: RelayPolicy,
 ): RelayStep {
+  // What an earlier attempt's checkpoint brings is known from the failover that came after it.
+  if (attempt !== state.turn.attempt) return { state, effects: [] };
+  if (reply === "superseded" && state.phase === "failingOver") return { state, effects: [] };
   if (reply === "superseded" || reply === "unknownTurn") return abandon(state, superseded, policy);
   const toSeq = reply === "ok" ? (state.checkpointToSeq ?? 0) : 0;
   const unacknowledged = state.unacknowledged.filter((run) => run.toSeq > toSeq);
@@ -395,12 +515,12 @@ export function stepRelay(
     case "clientGone":
       return takeClientGone(state);
     case "checkpointed":
-      return takeCheckpointed(state, event.reply, nowMs, policy);
+      return takeCheckpointed(state, event, nowMs, policy);
     case "completed":
       return state.phase === "completing" ? takeCompleted(state, event.reply, policy) : unchanged;
     case "failedOver":
       return state.phase === "failingOver"
-        ? { state: { ...state, phase: "running", turn: event.turn }, effects: [] }
+        ? takeFailedOver(state, event, nowMs, policy)
         : unchanged;
     case "stopped":
       if (state.phase !== "failingOver") return unchanged;
@@ -409,6 +529,7 @@ export function stepRelay(
         : fail(state, event.error, nowMs, policy);
     case "frames":
     case "comment":
+    case "seam":
     case "outcome":
     case "ended":
     case "cut":
@@ -416,6 +537,30 @@ export function stepRelay(
     case "tick":
       return state.phase === "running" ? stepRunning(state, event, nowMs, policy) : unchanged;
   }
+}
+
+function takeFailedOver(
+  state: RelayState,
+  { turn, givenSeq }: { readonly turn: RelayTurn; readonly givenSeq: number },
+  nowMs: number,
+  policy: RelayPolicy,
+): RelayStep {
+  const running: RelayState = { ...state, phase: "running", turn, heardAtMs: nowMs };
+  if (turn.attempt === state.turn.attempt) return { state: running, effects: [] };
+  const hasBegun = state.isStreamed && state.writtenSeq > 0;
+  if (hasBegun && givenSeq !== state.writtenSeq) {
+    return fail(running, lost("invalid"), nowMs, policy);
+  }
+  return {
+    state: {
+      ...running,
+      unacknowledged: [],
+      unacknowledgedBytes: 0,
+      waitingSinceMs: null,
+      checkpointToSeq: null,
+    },
+    effects: [],
+  };
 }
 
 /** A durable turn goes on without its client; a stateless one is worth nothing without it and is stopped. */
@@ -428,7 +573,9 @@ function takeClientGone(state: RelayState): RelayStep {
 
 type RunningEvent = Extract<
   RelayEvent,
-  { readonly kind: "frames" | "comment" | "outcome" | "ended" | "cut" | "refused" | "tick" }
+  {
+    readonly kind: "frames" | "comment" | "seam" | "outcome" | "ended" | "cut" | "refused" | "tick";
+  }
 >;
 
 function stepRunning(
@@ -439,13 +586,21 @@ function stepRunning(
 ): RelayStep {
   switch (event.kind) {
     case "frames":
-      return takeFrames(state, event, nowMs, policy);
+      return takeFrames({ ...state, heardAtMs: nowMs }, event, nowMs, policy);
     case "comment":
-      return { state, effects: state.writtenSeq > 0 ? writes(state, event.bytes) : [] };
+      return {
+        state: { ...state, heardAtMs: nowMs },
+        effects: state.writtenSeq > 0 ? writes(state, event.bytes) : [],
+      };
+    case "seam":
+      return {
+        state: { ...state, heardAtMs: nowMs, continuations: state.continuations + 1 },
+        effects: [],
+      };
     case "outcome":
       // A second outcome would let a cell rewrite what the first said.
       return state.outcome === null
-        ? { state: { ...state, outcome: event.outcome }, effects: [] }
+        ? { state: { ...state, heardAtMs: nowMs, outcome: event.outcome }, effects: [] }
         : moveOrFail(state, lost("invalid"), "invalid", nowMs, policy);
     case "ended":
       return takeEnd(state, nowMs, policy);
@@ -456,6 +611,8 @@ function stepRunning(
         ? moveOrFail(state, event.error, "refused", nowMs, policy)
         : fail(state, event.error, nowMs, policy);
     case "tick":
-      return withCheckpoint(state, nowMs, policy);
+      return nowMs - state.heardAtMs >= policy.silenceMs
+        ? moveOrFail(state, lost("silent"), "silent", nowMs, policy)
+        : withCheckpoint(state, nowMs, policy);
   }
 }

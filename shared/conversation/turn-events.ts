@@ -1,9 +1,11 @@
 import type { ErrorOutcome } from "../errors/gateway-error.ts";
 import type { DeltaEvent, EngineEvent } from "../protocol/engine-event.ts";
+import type { EngineRequest } from "../protocol/internal/turn-request.ts";
 import type { RejectedCandidate } from "../protocol/internal/turn-outcome.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import type { Usage } from "../protocol/usage.ts";
 import type { ShardId } from "../residency/brands.ts";
+import type { ContinuationAbility } from "./continuation.ts";
 import type { NoShardReason, ShardFailure } from "./turn-failure.ts";
 
 /** What happens to a turn. Those with `try` come from that dispatch and are ignored once another has begun. */
@@ -14,6 +16,8 @@ export type TurnEvent =
       readonly shard: ShardId;
       readonly rejected: readonly RejectedCandidate[];
       readonly queueWaitMs: number;
+      /** How the shard's engine can go on with an answer that another one began. */
+      readonly ability: ContinuationAbility;
     }
   | {
       readonly kind: "noShard";
@@ -53,6 +57,8 @@ export type TurnEffect =
       readonly kind: "dispatch";
       readonly try: number;
       readonly shard: ShardId;
+      /** Of the engine: a chat may be continued as a completion. */
+      readonly path: EngineRequest["path"];
       readonly body: JsonObject;
     }
   /** Ends the shard's request at once; without effect when it has ended by itself. */
@@ -65,12 +71,16 @@ export type TurnEffect =
     }
   /** Forgets what was rendered; only while the client has seen nothing of it. */
   | { readonly kind: "restartAnswer" }
+  /** Another shard goes on with what the client has; nothing of it is sent again. */
+  | { readonly kind: "seam" }
   | { readonly kind: "deliver"; readonly delta: DeltaEvent }
   | { readonly kind: "finish"; readonly usage: Usage; readonly document: JsonObject | null }
   | {
       readonly kind: "fail";
       readonly status: "failed" | "cancelled";
       readonly error: ErrorOutcome;
+      /** Whether another cell may go on: the shortage is this cell's own. */
+      readonly mayMove: boolean;
     };
 
 /** Why a step did what it did: metric label, log field and assertion. */
@@ -82,6 +92,8 @@ export type TurnStepReason =
   | "delivered"
   | "noted"
   | "retried"
+  | "covered"
+  | "diverged"
   | "completed"
   | "clientFault"
   | "triesExhausted"

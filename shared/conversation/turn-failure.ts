@@ -77,6 +77,20 @@ export function failureError(failure: ShardFailure, policy: TurnPolicy): ErrorOu
   }
 }
 
+/** The end of a begun answer that no shard here could go on with. */
+export const interruptedError: ErrorOutcome = {
+  code: "interrupted",
+  message:
+    "The answer was interrupted and could not be continued. What was received is not complete.",
+};
+
+/** The end of a begun answer that another shard answered in other words. */
+export const divergedError: ErrorOutcome = {
+  code: "interrupted",
+  message:
+    "The answer was interrupted, and generated again it was another one. What was received is not complete.",
+};
+
 /** The honest refusal when the jurisdiction has nothing to serve with; never served elsewhere. */
 export function noCapacityError(policy: TurnPolicy): ErrorOutcome {
   return {

@@ -1,7 +1,9 @@
 /** Maxima and times of one turn on a cell. Tests and the simulation pass their own. */
 export interface TurnPolicy {
-  /** Shards that one turn may be dispatched to before its first token, each at most once. */
+  /** Shards that one turn may be dispatched to before its first token, and at each seam of its answer, each at most once. */
   readonly triesMax: number;
+  /** Seams that an answer may have: times that a shard went on with what another one had begun. */
+  readonly continuationsMax: number;
   /** How long a shard may take from dispatch to its first token, ms. */
   readonly firstTokenTimeoutMs: number;
   /** A begun answer has stalled after `max(stallMinMs, stallFactor * mean time between its tokens)` without a token, ms. */
@@ -16,11 +18,12 @@ export interface TurnPolicy {
 }
 
 /**
- * Defaults: three tries and the 45 s ceiling of the first-token timeout from the routing page, 8; the stall rule
+ * Defaults: three tries, two continuations and the 45 s ceiling of the first-token timeout from the routing page, 8; the stall rule
  * `max(5 s, 20 x inter-token time)` from 7. 16 Mi characters are over ten times the longest context's text.
  */
 export const defaultTurnPolicy: TurnPolicy = {
   triesMax: 3,
+  continuationsMax: 2,
   firstTokenTimeoutMs: 45_000,
   stallMinMs: 5_000,
   stallFactor: 20,

@@ -1,16 +1,22 @@
 import { invariant } from "../errors/invariant.ts";
+import type { ErrorOutcome } from "../errors/gateway-error.ts";
+import { errorFrame } from "../protocol/encoders/error-frame.ts";
+import type { DeltaEvent } from "../protocol/engine-event.ts";
 import type { TurnEncoder } from "../protocol/encoder.ts";
+import { formatClientFrame } from "../protocol/internal/stream.ts";
 import type { ClientFrame } from "../protocol/internal/stream.ts";
 import type {
   ItemRecord,
   RejectedCandidate,
   TurnOutcome,
 } from "../protocol/internal/turn-outcome.ts";
-import type { Rendering, TurnRequest } from "../protocol/internal/turn-request.ts";
+import type { Rendering, TurnRequest, TurnResume } from "../protocol/internal/turn-request.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import type { CellId, RegionId } from "../residency/brands.ts";
 import type { TurnEffect } from "./turn-events.ts";
+import { framesAfter } from "./frames.ts";
 import { choicesOf } from "./turn-choices.ts";
+import { divergedError } from "./turn-failure.ts";
 import { usageOf } from "./turn-state.ts";
 import type { TurnState } from "./turn-state.ts";
 
@@ -28,6 +34,11 @@ export interface TurnEnding {
 export interface TurnRendering {
   /** Frames of a `deliver`; none for a client that does not stream. */
   deliver(effect: TurnEffect & { kind: "deliver" }): readonly ClientFrame[];
+  /**
+   * Renders again what the client has of the turn, and returns what the same pieces of the engine make beyond that. What only
+   * an answer's end makes is compared when it comes.
+   */
+  resume(deltas: readonly DeltaEvent[], given: TurnResume): readonly ClientFrame[];
   /** Forgets what was rendered. */
   restart(): void;
   /** Renders the last effect. */
@@ -51,6 +62,8 @@ export function createTurnRendering(input: RenderingInput): TurnRendering {
   const { rendering, lane } = request;
   const isDurable = lane === "durable";
   let encoder: TurnEncoder | null = null;
+  /** Frames of the answer's end that the client has already: their text, and how many. */
+  let owed = { text: "", count: 0, fromSeq: 0 };
 
   function open(frames: ClientFrame[]): TurnEncoder {
     if (encoder === null) {
@@ -63,9 +76,8 @@ export function createTurnRendering(input: RenderingInput): TurnRendering {
   function outcome(
     state: TurnState,
     nowMs: number,
-    ending: Pick<TurnOutcome, "status" | "error" | "finishReasons" | "items" | "body">,
+    ending: Pick<TurnOutcome, "status" | "error" | "mayMove" | "finishReasons" | "items" | "body">,
   ): TurnOutcome {
-    const { firstTokenAtMs } = state;
     return {
       v: 1,
       turnId: request.turnId,
@@ -76,7 +88,8 @@ export function createTurnRendering(input: RenderingInput): TurnRendering {
       rejected: listRejected(state.rejected),
       usage: usageOf(state, request),
       queueWaitMs: Math.max(0, state.queueWaitMs),
-      ttftMs: firstTokenAtMs === null ? null : Math.max(0, firstTokenAtMs - state.dispatchedAtMs),
+      continuations: state.continuations,
+      ttftMs: state.ttftMs === null ? null : Math.max(0, state.ttftMs),
       totalMs: Math.max(0, nowMs - state.startedAtMs),
       ...ending,
     };
@@ -99,7 +112,61 @@ export function createTurnRendering(input: RenderingInput): TurnRendering {
     return { ...answer, frames: [...opening, ...answer.frames] };
   }
 
+  /** The frames of an answer's end that the client lacks, or null when it has others than these. */
+  function withoutOwed(frames: readonly ClientFrame[]): readonly ClientFrame[] | null {
+    const again = frames
+      .slice(0, owed.count)
+      .map((frame, index) => formatClientFrame(owed.fromSeq + index, frame))
+      .join("");
+    return again === owed.text ? frames.slice(owed.count) : null;
+  }
+
+  function failing(
+    effect: {
+      readonly status: "failed" | "cancelled";
+      readonly error: ErrorOutcome;
+      readonly mayMove: boolean;
+    },
+    state: TurnState,
+    nowMs: number,
+  ): TurnEnding {
+    const { status, error, mayMove } = effect;
+    const given = request.resume?.toSeq ?? 0;
+    const isOpen = encoder !== null && owed.count === 0;
+    const isSeen = rendering.stream && (encoder !== null || given > 0);
+    return {
+      frames: [],
+      outcome: outcome(state, nowMs, {
+        status,
+        error,
+        mayMove,
+        finishReasons: [],
+        items: [],
+        body: null,
+      }),
+      terminal: !isSeen
+        ? []
+        : isOpen && encoder !== null
+          ? encoder.fail(error)
+          : [errorFrame(rendering.api, error, given + 1)],
+      body: null,
+    };
+  }
+
   return {
+    resume(deltas, given) {
+      const opening: ClientFrame[] = [];
+      const current = open(opening);
+      const frames = [...opening, ...deltas.flatMap((delta) => current.delta(delta))];
+      const count = given.toSeq - frames.length;
+      if (count <= 0) return frames.slice(given.toSeq);
+      owed = {
+        text: framesAfter(given.frames, frames.length),
+        count,
+        fromSeq: frames.length + 1,
+      };
+      return [];
+    },
     deliver(effect) {
       const frames: ClientFrame[] = [];
       const current = open(frames);
@@ -114,29 +181,20 @@ export function createTurnRendering(input: RenderingInput): TurnRendering {
       encoder = null;
     },
     end(effect, state, nowMs) {
-      if (effect.kind === "fail") {
-        const { status, error } = effect;
-        const isSeen = rendering.stream && encoder !== null;
-        return {
-          frames: [],
-          outcome: outcome(state, nowMs, {
-            status,
-            error,
-            finishReasons: [],
-            items: [],
-            body: null,
-          }),
-          terminal: isSeen && encoder !== null ? encoder.fail(error) : [],
-          body: null,
-        };
+      if (effect.kind === "fail") return failing(effect, state, nowMs);
+      const { frames: all, terminal, body, items, status, finishReasons } = finish(effect);
+      const frames = withoutOwed(all);
+      if (frames === null) {
+        const failed = { status: "failed", error: divergedError, mayMove: false } as const;
+        return failing(failed, state, nowMs);
       }
-      const { frames, terminal, body, items, status, finishReasons } = finish(effect);
       const text = JSON.stringify(body);
       return {
         frames: rendering.stream ? frames : [],
         outcome: outcome(state, nowMs, {
           status,
           error: null,
+          mayMove: false,
           finishReasons,
           items: isDurable ? items : [],
           body: isDurable ? text : null,

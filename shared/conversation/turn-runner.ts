@@ -1,12 +1,16 @@
 import type { ErrorOutcome } from "../errors/gateway-error.ts";
 import type { DeltaEvent, EngineEvent } from "../protocol/engine-event.ts";
 import type { TurnRequest } from "../protocol/internal/turn-request.ts";
+import { createAgreement } from "../protocol/resume/transcript.ts";
+import { charactersOf, saysSomething, withDelta, withoutUnsaid } from "./answer-so-far.ts";
+import { planContinuation } from "./continuation.ts";
+import { choicesOf } from "./turn-choices.ts";
 import type { TurnEffect, TurnEvent, TurnStepReason, TryResult } from "./turn-events.ts";
-import { failureError, noShardError } from "./turn-failure.ts";
+import { divergedError, failureError, interruptedError, noShardError } from "./turn-failure.ts";
 import type { ShardFailure } from "./turn-failure.ts";
 import type { TurnPolicy } from "./turn-policy.ts";
-import { forgetAnswer, usageOf } from "./turn-state.ts";
-import type { ChoiceState, TurnState } from "./turn-state.ts";
+import { beginTry, forgetAnswer, usageOf } from "./turn-state.ts";
+import type { TurnState } from "./turn-state.ts";
 
 /** The next state, what to do, and why. */
 export interface TurnStep {
@@ -15,24 +19,22 @@ export interface TurnStep {
   readonly reason: TurnStepReason;
 }
 
+/** What every step is given besides state and event. */
+interface Context {
+  readonly request: TurnRequest;
+  readonly nowMs: number;
+  readonly policy: TurnPolicy;
+}
+
 /** Choices of one turn: OpenAI's `n` is at most 128, times the prompts of one completions request. */
 const choicesMax = 4096;
 
-const emptyChoice: ChoiceState = {
-  text: "",
-  tokenIds: [],
-  tokenCount: 0,
-  hasToolCalls: false,
-  hasReasoning: false,
-  finishReason: null,
-};
-
 /**
- * Runs one turn on the shards of one cell. Decides: a shard that fails before its first token is followed by another one,
- * at most `triesMax`, each once; what the engine refuses as the client's fault is not repeated; a failure after the first
- * token that a client may have seen ends the turn with `interrupted`; while nothing was seen (the client does not stream)
- * the answer is begun anew elsewhere. A turn ends exactly once, by `finish` or `fail`, and every dispatch is released
- * exactly once, before that.
+ * Runs one turn on the shards of one cell. Decides: a shard that fails before its first token is followed by another one, at
+ * most `triesMax`, each once; one that fails later is followed by another one that goes on from what the client has, or that
+ * generates the answer again as far as it agrees, over at most `continuationsMax` seams; what the engine refuses as the
+ * client's fault is not repeated. What was delivered is never taken back: an answer that cannot go on ends with an explicit
+ * error. A turn ends exactly once, by `finish` or `fail`, and every dispatch is released exactly once, before that.
  */
 export function stepTurn(
   state: TurnState,
@@ -42,21 +44,17 @@ export function stepTurn(
   policy: TurnPolicy,
 ): TurnStep {
   if (state.phase === "ended") return ignored(state);
+  const context: Context = { request, nowMs, policy };
   switch (event.kind) {
     case "start":
-      if (state.phase !== "idle") return ignored(state);
-      return {
-        state: { ...state, phase: "choosing", startedAtMs: nowMs },
-        effects: [{ kind: "chooseShard", excluded: [] }],
-        reason: "started",
-      };
+      return start(state, context);
     case "shardChosen":
-      return dispatch(state, event, request, nowMs);
+      return dispatch(state, event, context);
     case "noShard":
-      return refuse(state, event, policy);
+      return refuse(state, event, context);
     case "engine":
       if (event.try !== state.tries || state.phase !== "running") return ignored(state);
-      return readEngine(state, event.event, request, nowMs, policy);
+      return readEngine(state, event.event, context);
     case "document":
       if (event.try !== state.tries || state.phase !== "running") return ignored(state);
       return complete(
@@ -65,18 +63,20 @@ export function stepTurn(
           document: event.body,
           usage: event.usage,
           firstTokenAtMs: state.firstTokenAtMs ?? nowMs,
+          ttftMs: state.ttftMs ?? nowMs - state.try.dispatchedAtMs,
         },
-        request,
+        context,
       );
     case "shardFailed":
       if (event.try !== state.tries || state.phase !== "running") return ignored(state);
-      return failShard(state, event.failure, request, policy);
+      return failShard(state, event.failure, context);
     case "tick":
-      return tick(state, event.isPaused, request, nowMs, policy);
+      return tick(state, event.isPaused, context);
     case "abort":
       return end(state, "aborted", {
         status: event.error === null ? "cancelled" : "failed",
         error: event.error ?? { code: "client_closed", message: "The client closed the request." },
+        mayMove: false,
       });
   }
 }
@@ -85,149 +85,209 @@ function ignored(state: TurnState): TurnStep {
   return { state, effects: [], reason: "ignored" };
 }
 
+function isWhole(state: TurnState): boolean {
+  return (
+    state.choices.length > 0 && state.choices.every(({ finishReason }) => finishReason !== null)
+  );
+}
+
+/** Errors that are about this cell: another one may have what it lacks. */
+const cellCodes: ReadonlySet<string> = new Set([
+  "draining",
+  "no_capacity_in_jurisdiction",
+  "saturated",
+]);
+
+/** Whether a client has seen what was delivered. */
+function isSeen(state: TurnState, { request }: Context): boolean {
+  return state.isBegun && request.rendering.stream;
+}
+
+function start(state: TurnState, context: Context): TurnStep {
+  if (state.phase !== "idle") return ignored(state);
+  const started: TurnState = { ...state, phase: "choosing", startedAtMs: context.nowMs };
+  // A cell was lost between the last of an answer and its end.
+  const { path, body } = context.request.engine;
+  const hasAll = isWhole(started) && started.choices.length === choicesOf(path, body);
+  if (hasAll && started.usage !== null) return complete(started, context);
+  return { state: started, effects: [{ kind: "chooseShard", excluded: [] }], reason: "started" };
+}
+
 function dispatch(
   state: TurnState,
   event: TurnEvent & { kind: "shardChosen" },
-  request: TurnRequest,
-  nowMs: number,
+  context: Context,
 ): TurnStep {
   if (state.phase !== "choosing") return ignored(state);
-  const tries = state.tries + 1;
-  return {
-    state: {
-      ...state,
-      phase: "running",
-      tries,
-      shard: event.shard,
-      tried: [...state.tried, event.shard],
-      rejected: [...state.rejected, ...event.rejected],
-      queueWaitMs: state.queueWaitMs + event.queueWaitMs,
-      dispatchedAtMs: nowMs,
-      lastTokenAtMs: nowMs,
-    },
-    effects: [{ kind: "dispatch", try: tries, shard: event.shard, body: request.engine.body }],
-    reason: "dispatched",
+  const { request, nowMs } = context;
+  const chosen: TurnState = {
+    ...state,
+    phase: "running",
+    choices: state.choices.map(withoutUnsaid),
+    tries: state.tries + 1,
+    triesInVain: state.triesInVain + 1,
+    shard: event.shard,
+    excluded: [...state.excluded, event.shard],
+    rejected: [...state.rejected, ...event.rejected],
+    queueWaitMs: state.queueWaitMs + event.queueWaitMs,
   };
+  const { path, body } = request.engine;
+  const whole = { kind: "dispatch", try: chosen.tries, shard: event.shard, path, body } as const;
+  if (!state.isBegun) {
+    return {
+      state: { ...chosen, try: beginTry(nowMs) },
+      effects: [whole],
+      reason: "dispatched",
+    };
+  }
+  const ability = state.mustRegenerate ? "none" : event.ability;
+  const plan = planContinuation(request, chosen.choices, state.promptTokenIds, ability);
+  switch (plan.kind) {
+    case "continue":
+      return {
+        state: { ...chosen, usage: null, try: beginTry(nowMs, plan.tokensBefore) },
+        effects: [{ ...whole, path: plan.path, body: plan.body }],
+        reason: "dispatched",
+      };
+    case "cutAtLength":
+      return cutAtLength(chosen, context);
+    case "regenerate": {
+      if (!isSeen(state, context)) {
+        return {
+          state: { ...forgetAnswer(chosen), try: beginTry(nowMs) },
+          effects: [{ kind: "restartAnswer" }, whole],
+          reason: "dispatched",
+        };
+      }
+      const agreement = createAgreement(state.choices.flatMap(({ said }) => said));
+      return {
+        state: { ...chosen, usage: null, try: beginTry(nowMs, 0, agreement) },
+        effects: [whole],
+        reason: "dispatched",
+      };
+    }
+  }
+}
+
+/** The shard that failed had given all that the client asked for; no other one is needed. */
+function cutAtLength(state: TurnState, context: Context): TurnStep {
+  const delta: DeltaEvent = { kind: "delta", choice: 0, finishReason: "length" };
+  const { shard, tries } = state;
+  const released: TurnEffect[] =
+    shard === null
+      ? []
+      : [{ kind: "releaseShard", try: tries, shard, result: { kind: "aborted" } }];
+  const choices = withDelta(state.choices, delta);
+  const step = complete({ ...state, shard: null, choices, try: beginTry(context.nowMs) }, context);
+  return { ...step, effects: [...released, { kind: "deliver", delta }, ...step.effects] };
 }
 
 function refuse(
   state: TurnState,
   event: TurnEvent & { kind: "noShard" },
-  policy: TurnPolicy,
+  context: Context,
 ): TurnStep {
   if (state.phase !== "choosing") return ignored(state);
+  const refused = { ...state, rejected: [...state.rejected, ...event.rejected] };
   const isExhausted = event.reason === "noShard" || event.reason === "unhealthy";
-  const error =
-    state.lastFailure !== null && isExhausted
+  const isSeenByClient = isSeen(state, context);
+  if (isSeenByClient && isExhausted && !state.isRelaxed && state.excluded.length > 0) {
+    return {
+      state: { ...refused, excluded: [], isRelaxed: true },
+      effects: [{ kind: "chooseShard", excluded: [] }],
+      reason: "retried",
+    };
+  }
+  const { policy } = context;
+  const error = isSeenByClient
+    ? interruptedError
+    : state.lastFailure !== null && isExhausted
       ? failureError(state.lastFailure, policy)
       : noShardError(event.reason, event.retryAfterMs, policy);
-  const rejected = [...state.rejected, ...event.rejected];
-  return finishWith({ ...state, rejected }, [], "refused", { status: "failed", error });
+  return finishWith(refused, [], isSeenByClient ? "interrupted" : "refused", {
+    status: "failed",
+    error,
+    mayMove: isSeenByClient || cellCodes.has(error.code),
+  });
 }
 
-function readEngine(
-  state: TurnState,
-  event: EngineEvent,
-  request: TurnRequest,
-  nowMs: number,
-  policy: TurnPolicy,
-): TurnStep {
+function readEngine(state: TurnState, event: EngineEvent, context: Context): TurnStep {
   switch (event.kind) {
     case "delta":
-      return deliver(state, event, request, nowMs, policy);
+      return deliver(state, event, context);
     case "usage":
       return { state: { ...state, usage: event.usage }, effects: [], reason: "noted" };
     case "promptTokenIds":
-      return { state: { ...state, promptTokenIds: event.tokenIds }, effects: [], reason: "noted" };
+      // Those of a continuation hold a part of the answer.
+      return {
+        state: { ...state, promptTokenIds: state.promptTokenIds ?? event.tokenIds },
+        effects: [],
+        reason: "noted",
+      };
     case "invalid":
-      return failShard(state, { reason: "invalid", detail: event.reason }, request, policy);
+      return failShard(state, { reason: "invalid", detail: event.reason }, context);
     case "done": {
-      const isWhole =
-        state.choices.length > 0 &&
-        state.choices.every(({ finishReason }) => finishReason !== null);
-      if (isWhole) return complete(state, request);
+      if (isWhole(state) && state.try.agreement?.isCovered() !== false) {
+        return complete(state, context);
+      }
       const detail = state.choices.length === 0 ? "empty" : "noFinishReason";
-      return failShard(state, { reason: "invalid", detail }, request, policy);
+      return failShard(state, { reason: "invalid", detail }, context);
     }
   }
 }
 
-/** Whether a piece says anything: engines open with an empty role chunk, which is no token. */
-function saysSomething(delta: DeltaEvent): boolean {
-  return (
-    (delta.text ?? "") !== "" ||
-    (delta.reasoning ?? "") !== "" ||
-    (delta.refusal ?? "") !== "" ||
-    (delta.toolCalls?.length ?? 0) > 0 ||
-    (delta.tokenIds?.length ?? 0) > 0 ||
-    delta.finishReason !== undefined ||
-    (delta.logprobs ?? null) !== null
-  );
-}
-
-function deliver(
-  state: TurnState,
-  delta: DeltaEvent,
-  request: TurnRequest,
-  nowMs: number,
-  policy: TurnPolicy,
-): TurnStep {
-  if (!saysSomething(delta)) return { state, effects: [], reason: "noted" };
+function deliver(state: TurnState, piece: DeltaEvent, context: Context): TurnStep {
+  const { nowMs, policy } = context;
+  if (!saysSomething(piece)) return { state, effects: [], reason: "noted" };
+  const heard: TurnState = {
+    ...state,
+    try: {
+      ...state.try,
+      firstAtMs: state.try.firstAtMs ?? nowMs,
+      lastAtMs: nowMs,
+      pieces: state.try.pieces + 1,
+    },
+  };
+  let delta = piece;
+  if (state.try.agreement !== null) {
+    const verdict = state.try.agreement.accept(piece);
+    if (verdict.kind === "diverged") return diverge(heard);
+    if (verdict.kind === "covered") return { state: heard, effects: [], reason: "covered" };
+    ({ delta } = verdict);
+  }
   const characters = state.characters + charactersOf(delta);
   if (characters > policy.answerCharactersMax || delta.choice >= choicesMax) {
-    return failShard(state, { reason: "invalid", detail: "tooLong" }, request, policy);
+    return failShard(state, { reason: "invalid", detail: "tooLong" }, context);
   }
-  const next: TurnState = {
-    ...state,
-    isBegun: true,
-    choices: withDelta(state.choices, delta),
-    characters,
-    deltas: state.deltas + 1,
-    firstTokenAtMs: state.firstTokenAtMs ?? nowMs,
-    lastTokenAtMs: nowMs,
-  };
+  const continuationsBefore = context.request.resume?.continuations ?? 0;
+  const isSeam = !state.try.hasDelivered && state.continuations > continuationsBefore;
   return {
-    state: next,
-    effects: [{ kind: "deliver", delta }],
+    state: {
+      ...heard,
+      isBegun: true,
+      choices: withDelta(state.choices, delta),
+      characters,
+      deltas: state.deltas + 1,
+      firstTokenAtMs: state.firstTokenAtMs ?? nowMs,
+      ttftMs: state.ttftMs ?? nowMs - state.try.dispatchedAtMs,
+      excluded: state.shard === null ? [] : [state.shard],
+      triesInVain: 0,
+      isRelaxed: false,
+      try: { ...heard.try, hasDelivered: true },
+    },
+    effects: isSeam ? [{ kind: "seam" }, { kind: "deliver", delta }] : [{ kind: "deliver", delta }],
     reason: state.isBegun ? "delivered" : "firstToken",
   };
 }
 
-function charactersOf(delta: DeltaEvent): number {
-  let sum =
-    (delta.text?.length ?? 0) + (delta.reasoning?.length ?? 0) + (delta.refusal?.length ?? 0);
-  for (const call of delta.toolCalls ?? []) {
-    sum += (call.arguments?.length ?? 0) + (call.name?.length ?? 0) + (call.id?.length ?? 0);
-  }
-  return sum;
+/** Another shard gave another answer: what the client has stays as it is, and is said not to be complete. */
+function diverge(state: TurnState): TurnStep {
+  const released = release(state, { kind: "aborted" });
+  const ending = { status: "failed", error: divergedError, mayMove: false } as const;
+  return finishWith(state, released, "diverged", ending);
 }
 
-function withDelta(choices: readonly ChoiceState[], delta: DeltaEvent): readonly ChoiceState[] {
-  const next = [...choices];
-  while (next.length <= delta.choice) next.push(emptyChoice);
-  const old = next[delta.choice] ?? emptyChoice;
-  const tokenIds = appendTokens(old, delta.tokenIds ?? []);
-  next[delta.choice] = {
-    text: old.text + (delta.text ?? ""),
-    tokenIds,
-    tokenCount: old.tokenCount + (delta.tokenIds?.length ?? 0),
-    hasToolCalls: old.hasToolCalls || (delta.toolCalls?.length ?? 0) > 0,
-    hasReasoning: old.hasReasoning || (delta.reasoning ?? "") !== "",
-    finishReason: delta.finishReason ?? old.finishReason,
-  };
-  return next;
-}
-
-/** Pushes onto the shared array, so that a long answer costs O(1) per token; copies when `old` is not its newest holder. */
-function appendTokens(old: ChoiceState, added: readonly number[]): readonly number[] {
-  if (added.length === 0) return old.tokenIds;
-  const isNewest = old.tokenCount > 0 && old.tokenIds.length === old.tokenCount;
-  const target = isNewest ? (old.tokenIds as number[]) : old.tokenIds.slice(0, old.tokenCount);
-  target.push(...added);
-  return target;
-}
-
-function complete(state: TurnState, request: TurnRequest): TurnStep {
+function complete(state: TurnState, { request }: Context): TurnStep {
   const released = release(state, { kind: "succeeded" });
   return {
     state: { ...state, phase: "ended" },
@@ -253,38 +313,35 @@ function release(state: TurnState, result: TryResult): TurnEffect[] {
     : [{ kind: "abortShard", try: state.tries }, releaseShard];
 }
 
-function failShard(
-  state: TurnState,
-  failure: ShardFailure,
-  request: TurnRequest,
-  policy: TurnPolicy,
-): TurnStep {
+function failShard(state: TurnState, failure: ShardFailure, context: Context): TurnStep {
+  const { policy } = context;
   const released = release(state, { kind: "failed", failure });
-  if (state.isBegun && request.rendering.stream) {
-    const error: ErrorOutcome = {
-      code: "interrupted",
-      message:
-        "The answer was interrupted and could not be continued. What was received is not complete.",
-    };
-    return finishWith(state, released, "interrupted", { status: "failed", error });
-  }
-  if (failure.reason === "clientFault") {
+  if (failure.reason === "clientFault" && !state.isBegun) {
     const error = failureError(failure, policy);
-    return finishWith(state, released, "clientFault", { status: "failed", error });
+    return finishWith(state, released, "clientFault", { status: "failed", error, mayMove: false });
   }
-  const rejected = [...state.rejected, ...rejectionOf(state.shard, failure)];
-  const failed: TurnState = { ...state, rejected, lastFailure: failure };
-  if (state.tries >= policy.triesMax) {
-    const error = failureError(failure, policy);
-    return finishWith(failed, released, "triesExhausted", { status: "failed", error });
+  const failed: TurnState = {
+    ...state,
+    phase: "choosing",
+    shard: null,
+    rejected: [...state.rejected, ...rejectionOf(state.shard, failure)],
+    lastFailure: failure,
+    continuations: state.continuations + (state.try.hasDelivered ? 1 : 0),
+    // What one engine refuses of a prompt that another had taken is the beginning of the answer in it.
+    mustRegenerate: state.mustRegenerate || failure.reason === "clientFault",
+  };
+  const isHopeless = failure.reason === "clientFault" && state.try.agreement !== null;
+  const isSeenByClient = isSeen(state, context);
+  const isSpent = isHopeless || failed.continuations > policy.continuationsMax;
+  if (isSpent || state.triesInVain >= policy.triesMax) {
+    const error = isSeenByClient ? interruptedError : failureError(failure, policy);
+    const mayMove = !isSpent && (isSeenByClient || cellCodes.has(error.code));
+    const reason = isSeenByClient ? "interrupted" : "triesExhausted";
+    return finishWith(failed, released, reason, { status: "failed", error, mayMove });
   }
   return {
-    state: { ...forgetAnswer(failed), phase: "choosing", shard: null },
-    effects: [
-      ...released,
-      ...(state.isBegun ? [{ kind: "restartAnswer" } as const] : []),
-      { kind: "chooseShard", excluded: state.tried },
-    ],
+    state: failed,
+    effects: [...released, { kind: "chooseShard", excluded: state.excluded }],
     reason: "retried",
   };
 }
@@ -293,13 +350,8 @@ function rejectionOf(shard: TurnState["shard"], failure: ShardFailure) {
   return shard === null ? [] : [{ id: shard, reason: failure.reason }];
 }
 
-function tick(
-  state: TurnState,
-  isPaused: boolean,
-  request: TurnRequest,
-  nowMs: number,
-  policy: TurnPolicy,
-): TurnStep {
+function tick(state: TurnState, isPaused: boolean, context: Context): TurnStep {
+  const { request, nowMs, policy } = context;
   if (nowMs >= request.deadlineMs) {
     return end(state, "deadlineExceeded", {
       status: "failed",
@@ -307,32 +359,39 @@ function tick(
         code: "deadline_exceeded",
         message: "The answer was not complete at the request's deadline.",
       },
+      mayMove: false,
     });
   }
   if (state.phase !== "running") return ignored(state);
   if (isPaused) {
-    return { state: { ...state, lastTokenAtMs: nowMs }, effects: [], reason: "noted" };
+    return {
+      state: { ...state, try: { ...state.try, lastAtMs: nowMs } },
+      effects: [],
+      reason: "noted",
+    };
   }
-  if (state.firstTokenAtMs === null) {
-    return nowMs - state.dispatchedAtMs >= policy.firstTokenTimeoutMs
-      ? failShard(state, { reason: "firstTokenTimeout" }, request, policy)
+  if (state.try.firstAtMs === null) {
+    return nowMs - state.try.dispatchedAtMs >= policy.firstTokenTimeoutMs
+      ? failShard(state, { reason: "firstTokenTimeout" }, context)
       : ignored(state);
   }
-  return nowMs - state.lastTokenAtMs >= stallMs(state, policy)
-    ? failShard(state, { reason: "stalled" }, request, policy)
+  return nowMs - state.try.lastAtMs >= stallMs(state, policy)
+    ? failShard(state, { reason: "stalled" }, context)
     : ignored(state);
 }
 
 /** Silence after which a begun answer has stalled, ms. */
 function stallMs(state: TurnState, policy: TurnPolicy): number {
-  if (state.firstTokenAtMs === null || state.deltas < 2) return policy.stallMinMs;
-  const meanMs = (state.lastTokenAtMs - state.firstTokenAtMs) / (state.deltas - 1);
+  const { firstAtMs, lastAtMs, pieces } = state.try;
+  if (firstAtMs === null || pieces < 2) return policy.stallMinMs;
+  const meanMs = (lastAtMs - firstAtMs) / (pieces - 1);
   return Math.max(policy.stallMinMs, policy.stallFactor * meanMs);
 }
 
 interface Ending {
   readonly status: "failed" | "cancelled";
   readonly error: ErrorOutcome;
+  readonly mayMove: boolean;
 }
 
 function end(state: TurnState, reason: TurnStepReason, ending: Ending): TurnStep {

@@ -1,27 +1,36 @@
 import type { RejectedCandidate } from "../protocol/internal/turn-outcome.ts";
 import type { TurnRequest } from "../protocol/internal/turn-request.ts";
 import type { JsonObject } from "../protocol/json.ts";
+import type { Agreement } from "../protocol/resume/transcript.ts";
+import type { DeltaEvent } from "../protocol/engine-event.ts";
+import { noUsage } from "../protocol/usage.ts";
 import type { Usage } from "../protocol/usage.ts";
 import type { ShardId } from "../residency/brands.ts";
+import { charactersOf, tokensOf, withDelta } from "./answer-so-far.ts";
+import type { ChoiceState } from "./answer-so-far.ts";
 import type { ShardFailure } from "./turn-failure.ts";
-
-/** What was generated of one choice: enough to go on from elsewhere. */
-export interface ChoiceState {
-  readonly text: string;
-  /** Token ids as far as the engine gives them. Append-only: later states share the array, `tokenCount` is each one's end. */
-  readonly tokenIds: readonly number[];
-  readonly tokenCount: number;
-  readonly hasToolCalls: boolean;
-  readonly hasReasoning: boolean;
-  readonly finishReason: string | null;
-}
 
 /** Where a turn stands. */
 export type TurnPhase = "idle" | "choosing" | "running" | "ended";
 
+/** What one dispatch has given so far. */
+export interface TryState {
+  readonly dispatchedAtMs: number;
+  /** When its first piece came; null before. */
+  readonly firstAtMs: number | null;
+  readonly lastAtMs: number;
+  readonly pieces: number;
+  /** Whether one of its pieces went on to the client. */
+  readonly hasDelivered: boolean;
+  /** Tokens of the answer that the shard was given as prompt. */
+  readonly tokensBefore: number;
+  /** Set while the answer is generated again from its start: what counts is what agrees. */
+  readonly agreement: Agreement | null;
+}
+
 /**
  * One turn on one cell as plain data. A state is used once: {@link stepTurn} gives the next one, which may share the
- * append-only arrays of the old.
+ * append-only arrays and the agreement of the old.
  */
 export interface TurnState {
   readonly v: 1;
@@ -29,24 +38,53 @@ export interface TurnState {
   /** Dispatches so far; the number of the current one. Events of earlier ones are ignored. */
   readonly tries: number;
   readonly shard: ShardId | null;
-  /** Shards that this turn was dispatched to, in order. */
-  readonly tried: readonly ShardId[];
+  /** Shards that are not to be chosen: those tried since the answer last went on. */
+  readonly excluded: readonly ShardId[];
+  /** Dispatches since the answer last went on. */
+  readonly triesInVain: number;
+  /** Whether the shards tried may be tried again, because there are no others. */
+  readonly isRelaxed: boolean;
   readonly rejected: readonly RejectedCandidate[];
   readonly lastFailure: ShardFailure | null;
-  /** Whether something of the answer has gone to the client's stream. */
+  /** Whether something of the answer has gone to the client's stream, by this cell or by one before. */
   readonly isBegun: boolean;
+  /** Seams in the answer so far, those before this cell included. */
+  readonly continuations: number;
+  /** Set once an engine refused to go on from what was generated. */
+  readonly mustRegenerate: boolean;
   readonly choices: readonly ChoiceState[];
   readonly promptTokenIds: readonly number[] | null;
   readonly characters: number;
+  /** Pieces delivered. */
   readonly deltas: number;
   readonly usage: Usage | null;
   /** The whole answer of an API without streaming (embeddings). */
   readonly document: JsonObject | null;
   readonly startedAtMs: number;
   readonly queueWaitMs: number;
-  readonly dispatchedAtMs: number;
   readonly firstTokenAtMs: number | null;
-  readonly lastTokenAtMs: number;
+  /** Time from dispatch to the first token, ms; null while there is none. */
+  readonly ttftMs: number | null;
+  readonly try: TryState;
+}
+
+const noTry: TryState = {
+  dispatchedAtMs: 0,
+  firstAtMs: null,
+  lastAtMs: 0,
+  pieces: 0,
+  hasDelivered: false,
+  tokensBefore: 0,
+  agreement: null,
+};
+
+/** A dispatch that has just been made. */
+export function beginTry(
+  nowMs: number,
+  tokensBefore = 0,
+  agreement: Agreement | null = null,
+): TryState {
+  return { ...noTry, dispatchedAtMs: nowMs, lastAtMs: nowMs, tokensBefore, agreement };
 }
 
 /** A turn that has not begun. */
@@ -56,10 +94,14 @@ export function initialTurnState(): TurnState {
     phase: "idle",
     tries: 0,
     shard: null,
-    tried: [],
+    excluded: [],
+    triesInVain: 0,
+    isRelaxed: false,
     rejected: [],
     lastFailure: null,
     isBegun: false,
+    continuations: 0,
+    mustRegenerate: false,
     choices: [],
     promptTokenIds: null,
     characters: 0,
@@ -68,13 +110,36 @@ export function initialTurnState(): TurnState {
     document: null,
     startedAtMs: 0,
     queueWaitMs: 0,
-    dispatchedAtMs: 0,
     firstTokenAtMs: null,
-    lastTokenAtMs: 0,
+    ttftMs: null,
+    try: noTry,
   };
 }
 
-/** What a new dispatch forgets of the one before: everything that its shard had said. */
+/** A turn that begins where an earlier attempt stopped; `deltas` are what its client has been given. */
+export function resumedTurnState(
+  deltas: readonly DeltaEvent[],
+  usage: Usage | null,
+  continuations: number,
+): TurnState {
+  let choices: readonly ChoiceState[] = [];
+  let characters = 0;
+  for (const delta of deltas) {
+    choices = withDelta(choices, delta);
+    characters += charactersOf(delta);
+  }
+  return {
+    ...initialTurnState(),
+    isBegun: true,
+    continuations,
+    choices,
+    characters,
+    deltas: deltas.length,
+    usage,
+  };
+}
+
+/** A turn of which nothing is known any more but how it was tried; only while the client has seen nothing of it. */
 export function forgetAnswer(state: TurnState): TurnState {
   return {
     ...state,
@@ -86,22 +151,31 @@ export function forgetAnswer(state: TurnState): TurnState {
     usage: null,
     document: null,
     firstTokenAtMs: null,
+    ttftMs: null,
   };
 }
 
 /**
- * Tokens to bill: the engine's count, or, from an engine that gives none, the estimate of the prompt and one token per
- * piece of the answer.
+ * Tokens to bill, each delivered token once: the engine's count, less what it was given of the answer as prompt; or, from an
+ * engine that gives none, the estimate of the prompt and the answer's tokens as far as they are known.
  */
 export function usageOf(state: TurnState, request: TurnRequest): Usage {
-  if (state.usage !== null) return state.usage;
-  if (state.deltas === 0) {
-    return { promptTokens: 0, completionTokens: 0, cachedTokens: 0, reasoningTokens: 0 };
+  if (state.usage !== null) {
+    const { tokensBefore } = state.try;
+    if (tokensBefore === 0) return state.usage;
+    const { promptTokens, completionTokens, cachedTokens, reasoningTokens } = state.usage;
+    const prompt = Math.max(0, promptTokens - tokensBefore);
+    return {
+      promptTokens: prompt,
+      completionTokens: completionTokens + tokensBefore,
+      cachedTokens: Math.min(prompt, cachedTokens),
+      reasoningTokens,
+    };
   }
-  const counted = state.choices.reduce((sum, choice) => sum + choice.tokenCount, 0);
+  if (state.deltas === 0) return noUsage;
   return {
     promptTokens: state.promptTokenIds?.length ?? request.engine.promptTokensEstimate,
-    completionTokens: Math.max(counted, state.deltas),
+    completionTokens: state.choices.reduce((sum, choice) => sum + tokensOf(choice), 0),
     cachedTokens: 0,
     reasoningTokens: 0,
   };

@@ -75,6 +75,8 @@ export function afterPull(
           code: "interrupted",
           message: "The cell that ran the prompt was lost. Send the prompt again.",
         },
+    mayMove: false,
+    continuations: turn.continuations,
     cell: turn.cell,
     region: "" as RegionId,
     shard: null,

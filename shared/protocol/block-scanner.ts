@@ -1,4 +1,4 @@
-import { outcomeBlockStart } from "./internal/stream.ts";
+import { outcomeBlockStart, seamBlock } from "./internal/stream.ts";
 
 /** What stands in a cell's stream, in order. Bytes are views into what was pushed, never copies of complete chunks. */
 export type ScannedBlocks =
@@ -11,6 +11,8 @@ export type ScannedBlocks =
     }
   /** Comments; they keep connections open and are in no journal. */
   | { readonly kind: "comment"; readonly bytes: Uint8Array }
+  /** Another shard went on with the answer here. */
+  | { readonly kind: "seam" }
   /** The text after `data: ` of an outcome block, as bytes of JSON. */
   | { readonly kind: "outcome"; readonly json: Uint8Array }
   /** The stream is not what a cell sends; nothing after it is read. */
@@ -30,6 +32,7 @@ function ascii(text: string): Uint8Array {
 }
 
 const idStart = ascii("id: ");
+const seamStart = ascii(seamBlock);
 const outcomeStart = ascii(`${outcomeBlockStart}data: `);
 
 function startsWith(bytes: Uint8Array, start: number, end: number, prefix: Uint8Array): boolean {
@@ -115,7 +118,10 @@ export class BlockScanner {
         continue;
       }
       const end = at + 2;
-      if (bytes[start] === colon) {
+      if (bytes[start] === colon && startsWith(bytes, start, end, seamStart)) {
+        closeRun(start);
+        found.push({ kind: "seam" });
+      } else if (bytes[start] === colon) {
         if (runKind !== "comment") {
           closeRun(start);
           runKind = "comment";

@@ -106,6 +106,8 @@ export function anOutcome(lease: TurnLease, overrides: Partial<TurnOutcome> = {}
     items: [anItem(`ans_${lease.turnId}`)],
     body: '{"id":"resp_1"}',
     queueWaitMs: 0,
+    mayMove: false,
+    continuations: 0,
     ttftMs: 1,
     totalMs: 2,
     ...overrides,

@@ -3,7 +3,8 @@
  *
  * - a **client frame** begins with `id: <seq>` (gapless from 1 over all attempts of a turn) and goes to the client as it is;
  * - the **outcome** begins with `event: meridian.outcome`; its one `data:` line is a TurnOutcome; it never reaches a client;
- * - a **comment** begins with `:` and keeps the connection alive; it may be passed on.
+ * - a **seam** is the comment {@link seamBlock};
+ * - any other **comment** begins with `:` and keeps the connection alive; it may be passed on.
  *
  * What stands after the outcome are the terminal client frames (`data: [DONE]`, `response.completed`): the edge holds
  * them until the turn is durably complete. A stream that ends without an outcome has failed, always. A durable turn that
@@ -36,6 +37,9 @@ export function formatClientFrame(seq: number, frame: ClientFrame): string {
 export function formatOutcomeBlock(outcomeJson: string): string {
   return `${outcomeBlockStart}data: ${outcomeJson}\n\n`;
 }
+
+/** A comment that marks where another shard went on with the answer; the edge counts them and passes none on. */
+export const seamBlock = ": continued\n\n";
 
 /** A comment that keeps idle connections open. */
 export const heartbeatBlock = ": keep-alive\n\n";

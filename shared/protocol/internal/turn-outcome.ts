@@ -26,6 +26,10 @@ export interface TurnOutcome {
   readonly attempt: number;
   readonly status: "completed" | "incomplete" | "failed" | "cancelled";
   readonly error: ErrorOutcome | null;
+  /** Of a failed turn: whether another cell may go on with it, because what it lacked is this cell's own. */
+  readonly mayMove: boolean;
+  /** Seams in the answer: how often another shard or cell went on with it. */
+  readonly continuations: number;
   readonly cell: CellId;
   readonly region: RegionId;
   readonly shard: ShardId | null;
@@ -58,6 +62,8 @@ const schema = z.object({
       retryAfterMs: z.number().optional(),
     })
     .nullable(),
+  mayMove: z.boolean(),
+  continuations: z.int().min(0),
   cell: id,
   region: id,
   shard: id.nullable(),

@@ -39,6 +39,8 @@ export function outcomeOf(turn: TurnRequest, over: Partial<TurnOutcome> = {}): T
     items: turn.lane === "durable" ? [{ id, type: "message", json: JSON.stringify(item) }] : [],
     body: turn.lane === "durable" ? JSON.stringify({ id: publicId, api, answerText }) : null,
     queueWaitMs: 0,
+    mayMove: false,
+    continuations: 0,
     ttftMs: 5,
     totalMs: 9,
     ...over,

@@ -6,19 +6,28 @@ const vllmModels = { data: [{ id: "m", owned_by: "vllm" }] };
 
 describe("what an engine understands", () => {
   const cases: readonly (readonly [unknown, unknown, object])[] = [
-    [vllmModels, { version: "0.11.0" }, { cacheSalt: true, tokenIds: true }],
-    [vllmModels, { version: "0.10.1.post1" }, { cacheSalt: true, tokenIds: false }],
-    [vllmModels, { version: "0.8.5" }, { cacheSalt: false, tokenIds: false }],
-    [vllmModels, { version: "1.0.0rc1" }, { cacheSalt: true, tokenIds: true }],
-    [vllmModels, null, { cacheSalt: false, tokenIds: false }],
-    [vllmModels, { version: "dev" }, { cacheSalt: false, tokenIds: false }],
+    [vllmModels, { version: "0.11.0" }, { cacheSalt: true, tokenIds: true, continuation: true }],
+    [
+      vllmModels,
+      { version: "0.10.1.post1" },
+      { cacheSalt: true, tokenIds: false, continuation: true },
+    ],
+    [vllmModels, { version: "0.8.5" }, { cacheSalt: false, tokenIds: false, continuation: true }],
+    [vllmModels, { version: "1.0.0rc1" }, { cacheSalt: true, tokenIds: true, continuation: true }],
+    [vllmModels, { version: "0.6.3" }, { cacheSalt: false, tokenIds: false, continuation: false }],
+    [vllmModels, null, { cacheSalt: false, tokenIds: false, continuation: false }],
+    [vllmModels, { version: "dev" }, { cacheSalt: false, tokenIds: false, continuation: false }],
     [
       { data: [{ owned_by: "library" }] },
       { version: "0.11.0" },
-      { cacheSalt: false, tokenIds: false },
+      { cacheSalt: false, tokenIds: false, continuation: false },
     ],
-    [{ data: [] }, { version: "0.11.0" }, { cacheSalt: false, tokenIds: false }],
-    ["<html>", "<html>", { cacheSalt: false, tokenIds: false }],
+    [
+      { data: [] },
+      { version: "0.11.0" },
+      { cacheSalt: false, tokenIds: false, continuation: false },
+    ],
+    ["<html>", "<html>", { cacheSalt: false, tokenIds: false, continuation: false }],
   ];
   for (const [models, version, wanted] of cases) {
     it(`is read from ${JSON.stringify([models, version])}`, ({ expect }) => {
@@ -40,8 +49,8 @@ describe("what an engine understands", () => {
     );
     const both = await Promise.all([capabilities.current(), capabilities.current()]);
     expect(both).toEqual([
-      { cacheSalt: true, tokenIds: true },
-      { cacheSalt: true, tokenIds: true },
+      { cacheSalt: true, tokenIds: true, continuation: true },
+      { cacheSalt: true, tokenIds: true, continuation: true },
     ]);
     expect(asked).toEqual(["models", "version"]);
     nowMs = 299_999;
@@ -57,6 +66,10 @@ describe("what an engine understands", () => {
     const clock = { nowMs: () => 0, after: () => () => {}, every: () => () => {} };
     const never = () => Promise.reject(new Error("asked"));
     const capabilities = createCapabilities(knownExtensions("simulated"), never, clock);
-    expect(await capabilities.current()).toEqual({ cacheSalt: true, tokenIds: true });
+    expect(await capabilities.current()).toEqual({
+      cacheSalt: true,
+      tokenIds: true,
+      continuation: true,
+    });
   });
 });

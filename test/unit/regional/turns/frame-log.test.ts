@@ -7,7 +7,7 @@ import type { Cursor, FrameLog } from "#regional/turns/frame-log.ts";
 const frame = (data: string) => ({ event: null, data });
 
 function readAll(log: FrameLog, after: number): string {
-  let cursor: Cursor = { seq: after, hasOutcome: false };
+  let cursor: Cursor = { seq: after, seams: 0, hasOutcome: false };
   let text = "";
   for (;;) {
     const chunk = log.read(cursor);
@@ -77,7 +77,7 @@ describe("the frame log", () => {
     const ended = log.changed();
     log.end("{}", []);
     await ended;
-    expect(log.read({ seq: 1, hasOutcome: true })?.isEnd).toBe(true);
+    expect(log.read({ seq: 1, seams: 0, hasOutcome: true })?.isEnd).toBe(true);
   });
 
   it("replays the rest of the whole from any seq, however frames, acknowledgements and the end are mixed", () => {

@@ -26,6 +26,9 @@ const policy: RelayPolicy = {
   checkpointIntervalMs: 1000,
   checkpointBytes: 100,
   failoversMax: 1,
+  continuationsMax: 2,
+  silenceMs: 10_000,
+  heldBytesMax: 10_000,
   renderError: (error, fromSeq, isJournaled) => ({
     bytes: encoder.encode(`<${isJournaled ? fromSeq : "-"}:${error.code}>`),
     toSeq: fromSeq,
@@ -56,6 +59,8 @@ function anOutcome(over: Partial<TurnOutcome> = {}): TurnOutcome {
     items: [],
     body: "{}",
     queueWaitMs: 0,
+    mayMove: false,
+    continuations: 0,
     ttftMs: 1,
     totalMs: 2,
     ...over,
@@ -64,6 +69,8 @@ function anOutcome(over: Partial<TurnOutcome> = {}): TurnOutcome {
 
 const outcome: RelayEvent = { kind: "outcome", outcome: anOutcome() };
 const ended: RelayEvent = { kind: "ended" };
+const silentCut: RelayEvent = { kind: "cut", reason: "silent" };
+const moved: RelayTurn = { ...turn, attempt: 2, cell: "eu-central-1a" as CellId };
 const failure: ErrorOutcome = { code: "upstream_invalid", message: "No shard answered." };
 
 /** Feeds a relay and keeps what it asked for. */
@@ -128,7 +135,8 @@ describe("relay, durable lane", () => {
     relay.nowMs += 1;
     relay.feed({ kind: "tick" });
     expect(relay.of("checkpoint")).toHaveLength(1);
-    expect(relayTickDueMs(relay.state, policy)).toBeNull();
+    // What is due now is only that the cell must be heard of again.
+    expect(relayTickDueMs(relay.state, policy)).toBe(1_000_000 + policy.silenceMs);
   });
 
   it("checkpoints at the byte limit, and has only one under way", () => {
@@ -138,7 +146,7 @@ describe("relay, durable lane", () => {
     expect(relay.of("checkpoint").map(({ segment }) => [segment.fromSeq, segment.toSeq])).toEqual([
       [1, 2],
     ]);
-    relay.feed({ kind: "checkpointed", reply: "ok" });
+    relay.feed({ kind: "checkpointed", attempt: 1, reply: "ok" });
     expect(relay.of("checkpoint").map(({ segment }) => [segment.fromSeq, segment.toSeq])).toEqual([
       [1, 2],
       [3, 3],
@@ -147,7 +155,7 @@ describe("relay, durable lane", () => {
 
   it("keeps the frames of a failed checkpoint and sends them again an interval later", () => {
     const relay = new Harness().feed(frames(1, "x".repeat(100)));
-    relay.feed({ kind: "checkpointed", reply: "failed" });
+    relay.feed({ kind: "checkpointed", attempt: 1, reply: "failed" });
     expect(relay.of("checkpoint")).toHaveLength(1);
     relay.nowMs += 1000;
     relay.feed({ kind: "tick" });
@@ -158,7 +166,7 @@ describe("relay, durable lane", () => {
     const relay = new Harness().feed(frames(1, "x".repeat(100)), frames(2), outcome, frames(3));
     relay.feed(ended);
     expect(relay.of("complete")).toEqual([]);
-    relay.feed({ kind: "checkpointed", reply: "ok" });
+    relay.feed({ kind: "checkpointed", attempt: 1, reply: "ok" });
     expect(relay.of("complete")[0]?.segment).toMatchObject({ fromSeq: 2, toSeq: 3 });
   });
 
@@ -166,7 +174,7 @@ describe("relay, durable lane", () => {
     "stops when a checkpoint is answered %s, with an error that carries no id",
     (reply) => {
       const relay = new Harness().feed(frames(1, "x".repeat(100)));
-      relay.feed({ kind: "checkpointed", reply });
+      relay.feed({ kind: "checkpointed", attempt: 1, reply });
       expect(relay.written.endsWith("<-:interrupted>")).toBe(true);
       expect(relay.of("disconnect")).toHaveLength(1);
       expect(relay.of("complete")).toEqual([]);
@@ -182,13 +190,12 @@ describe("relay, durable lane", () => {
   });
 
   it.each([
-    ["an end without an outcome", ended],
-    ["a lost connection", { kind: "cut", reason: "connectionLost" }],
+    ["an unreachable cell", { kind: "cut", reason: "unreachable" }],
     ["an invalid block", { kind: "cut", reason: "invalid" }],
   ] as const)("moves to another cell after %s before the first frame, once", (_name, event) => {
     const relay = new Harness().feed(event);
     expect(relay.of("failover")).toHaveLength(1);
-    relay.feed({ kind: "failedOver", turn: { ...turn, attempt: 2 } }, event);
+    relay.feed({ kind: "failedOver", turn: moved, givenSeq: 0 }, event);
     expect(relay.of("failover")).toHaveLength(1);
     const [complete] = relay.of("complete");
     expect(complete?.outcome).toMatchObject({ status: "failed", attempt: 2, body: null });
@@ -197,16 +204,104 @@ describe("relay, durable lane", () => {
     expect(relay.of("finish")[0]?.error?.code).toBe("interrupted");
   });
 
-  it("ends a begun stream that is cut with a journaled error event, and no terminal frame", () => {
-    const relay = new Harness().feed(frames(1), { kind: "cut", reason: "connectionLost" });
+  it.each([
+    ["an end without an outcome", [ended]],
+    ["an end without terminal frames", [outcome, ended]],
+    ["a lost connection", [{ kind: "cut", reason: "connectionLost" }]],
+  ] as const)(
+    "asks the same cell for the rest after %s, and another one when it has none",
+    (_name, events) => {
+      const relay = new Harness().feed(frames(1), ...events);
+      expect(relay.of("reattach")).toEqual([{ kind: "reattach", afterSeq: 1 }]);
+      relay.feed({ kind: "failedOver", turn, givenSeq: 1 }, { kind: "cut", reason: "unreachable" });
+      expect(relay.of("failover")).toMatchObject([
+        { segment: { fromSeq: 1, toSeq: 1 }, given: null, continuations: 0 },
+      ]);
+      relay.feed({ kind: "failedOver", turn: moved, givenSeq: 1 }, frames(2), outcome);
+      relay.feed(frames(3, "[DONE]"), ended, { kind: "completed", reply: "ok" });
+      expect(relay.written).toBe("<1><2>[DONE]");
+    },
+  );
+
+  it("asks the same cell again only when frames came in between", () => {
+    const cut: RelayEvent = { kind: "cut", reason: "connectionLost" };
+    const again: RelayEvent = { kind: "failedOver", turn, givenSeq: 1 };
+    const relay = new Harness().feed(frames(1), cut, again, frames(2), cut, again, cut);
+    expect(relay.of("reattach").map(({ afterSeq }) => afterSeq)).toEqual([1, 2]);
+    expect(relay.of("failover")).toHaveLength(1);
+  });
+
+  it("hands the frames that the object has not got to the failover, and not to the next checkpoint", () => {
+    const relay = new Harness().feed(frames(1, "x".repeat(100)), frames(2));
+    relay.feed({ kind: "checkpointed", attempt: 1, reply: "ok" }, silentCut);
+    expect(relay.of("failover")[0]?.segment).toMatchObject({ fromSeq: 2, toSeq: 2 });
+    relay.feed({ kind: "failedOver", turn: moved, givenSeq: 2 }, frames(3, "y".repeat(100)));
+    expect(relay.of("checkpoint").at(-1)?.segment).toMatchObject({ fromSeq: 3, toSeq: 3 });
+  });
+
+  it("does not take the answer to an older attempt's checkpoint for one to its own", () => {
+    const relay = new Harness().feed(frames(1, "x".repeat(100)), silentCut);
+    relay.feed({ kind: "checkpointed", attempt: 1, reply: "superseded" });
+    relay.feed({ kind: "failedOver", turn: moved, givenSeq: 1 });
+    relay.feed({ kind: "checkpointed", attempt: 1, reply: "superseded" }, frames(2));
+    expect(relay.written.endsWith("<2>")).toBe(true);
+    expect(relay.of("finish")).toEqual([]);
+  });
+
+  it("ends with an error rather than with a gap when the other cell begins elsewhere", () => {
+    const relay = new Harness().feed(frames(1), frames(2), silentCut);
+    relay.feed({ kind: "failedOver", turn: moved, givenSeq: 1 });
+    relay.feed({ kind: "completed", reply: "ok" });
+    expect(relay.written).toBe("<1><2><3:interrupted>");
+  });
+
+  it("counts the seams inside the cell, and moves no further when there were too many", () => {
+    const relay = new Harness().feed(frames(1), { kind: "seam" }, { kind: "seam" }, silentCut);
     expect(relay.of("failover")).toEqual([]);
-    expect(textOf(relay.of("complete")[0]?.segment?.parts ?? [])).toBe("<1><2:interrupted>");
     relay.feed({ kind: "completed", reply: "ok" });
     expect(relay.written).toBe("<1><2:interrupted>");
   });
 
-  it("bills what the cell counted when the terminal frames were lost", () => {
-    const relay = new Harness().feed(frames(1), outcome, ended);
+  it("gives up a cell that is silent, and no earlier than it must", () => {
+    const relay = new Harness().feed(frames(1));
+    relay.feed({ kind: "checkpointed", attempt: 1, reply: "ok" });
+    relay.nowMs += 9_999;
+    relay.feed({ kind: "tick" });
+    expect(relay.of("failover")).toEqual([]);
+    relay.feed({ kind: "comment", bytes: encoder.encode(":\n\n") });
+    relay.nowMs += 9_999;
+    relay.feed({ kind: "tick" });
+    expect(relay.of("failover")).toEqual([]);
+    relay.nowMs += 1;
+    relay.feed({ kind: "tick" });
+    expect(relay.of("failover")).toMatchObject([{ reason: "silent" }]);
+  });
+
+  it("moves a begun answer that its cell has no shard to go on with, without showing the cell's error", () => {
+    const failed = anOutcome({ status: "failed", error: failure, mayMove: true, body: null });
+    const relay = new Harness().feed(frames(1), { kind: "outcome", outcome: failed });
+    relay.feed(frames(2, "<error>"), ended);
+    expect(relay.of("failover")).toHaveLength(1);
+    expect(relay.written).toBe("<1>");
+  });
+
+  it("stops a stream whose frames cannot be journaled, with an error that can be resumed after", () => {
+    const relay = new Harness().feed(frames(1, "x".repeat(9_999)), frames(2, "yy"));
+    expect(relay.written.endsWith("<-:interrupted>")).toBe(true);
+    expect(relay.of("disconnect")).toHaveLength(1);
+    expect(relay.of("complete")).toEqual([]);
+  });
+
+  it("ends a begun stream that no other cell takes with a journaled error event, and no terminal frame", () => {
+    const relay = new Harness().feed(frames(1), silentCut, { kind: "stopped", error: failure });
+    expect(textOf(relay.of("complete")[0]?.segment?.parts ?? [])).toBe("<1><2:upstream_invalid>");
+    relay.feed({ kind: "completed", reply: "ok" });
+    expect(relay.written).toBe("<1><2:upstream_invalid>");
+  });
+
+  it("bills what a lost cell had counted when none goes on", () => {
+    const relay = new Harness().feed(frames(1), outcome, silentCut);
+    relay.feed({ kind: "stopped", error: failure });
     expect(relay.of("complete")[0]?.outcome).toMatchObject({
       status: "failed",
       usage: { promptTokens: 3, completionTokens: 5 },
@@ -225,7 +320,7 @@ describe("relay, durable lane", () => {
   });
 
   it("ends with the object's reason when no other cell is leased", () => {
-    const relay = new Harness().feed(ended, { kind: "stopped", error: failure });
+    const relay = new Harness().feed(silentCut, { kind: "stopped", error: failure });
     expect(relay.of("complete")[0]?.outcome.error).toEqual(failure);
   });
 
@@ -256,7 +351,7 @@ describe("relay, durable lane", () => {
 
   it("does not let a second outcome replace the first", () => {
     const relay = new Harness().feed(frames(1), outcome, outcome);
-    expect(relay.of("complete")[0]?.outcome.status).toBe("failed");
+    expect(relay.of("failover")).toMatchObject([{ reason: "invalid" }]);
   });
 });
 
@@ -287,10 +382,30 @@ describe("relay, stateless lane", () => {
     ["no outcome", [frames(1), ended]],
     ["an outcome but no terminal frame", [frames(1), outcome, ended]],
     ["a cut", [frames(1), { kind: "cut", reason: "connectionLost" }]],
-  ] as const)("ends with an error event after %s", (_name, events) => {
+  ] as const)("has another cell go on from all that was written after %s", (_name, events) => {
     const relay = new Harness("stateless").feed(...events);
-    expect(relay.written).toBe("<1><2:interrupted>");
+    const [failover] = relay.of("failover");
+    expect(textOf(failover?.given?.parts ?? [])).toBe("<1>");
+    expect(failover).toMatchObject({ segment: null, given: { fromSeq: 1, toSeq: 1 } });
+    relay.feed({ kind: "failedOver", turn: moved, givenSeq: 1 }, frames(2), outcome);
+    relay.feed(frames(3, "[DONE]"), ended);
+    expect(relay.written).toBe("<1><2>[DONE]");
+    expect(relay.of("finish")[0]?.error).toBeNull();
+  });
+
+  it("ends with an error event when more was written than is kept", () => {
+    const relay = new Harness("stateless").feed(frames(1, "x".repeat(10_001)), silentCut);
+    expect(relay.of("failover")).toEqual([]);
+    expect(relay.written.endsWith("<2:interrupted>")).toBe(true);
     expect(relay.of("finish")[0]?.error?.code).toBe("interrupted");
+  });
+
+  it("shows the cell's own error when no other cell can go on", () => {
+    const failed = anOutcome({ status: "failed", error: failure, mayMove: true });
+    const relay = new Harness("stateless").feed(frames(1), { kind: "seam" }, { kind: "seam" });
+    relay.feed({ kind: "outcome", outcome: failed }, frames(2, "<error>"), ended);
+    expect(relay.written).toBe("<1><error>");
+    expect(relay.of("finish")[0]?.error).toEqual(failure);
   });
 
   it("reports a failed outcome whose error event the cell has sent", () => {

@@ -1,10 +1,12 @@
 import fc from "fast-check";
 import { describe, it } from "vitest";
+import { textOf } from "#shared/conversation/answer-so-far.ts";
+import type { ContinuationAbility } from "#shared/conversation/continuation.ts";
 import type { TurnEffect, TurnEvent } from "#shared/conversation/turn-events.ts";
 import type { ShardFailure } from "#shared/conversation/turn-failure.ts";
 import { defaultTurnPolicy } from "#shared/conversation/turn-policy.ts";
 import { stepTurn } from "#shared/conversation/turn-runner.ts";
-import { initialTurnState, usageOf } from "#shared/conversation/turn-state.ts";
+import { initialTurnState, resumedTurnState, usageOf } from "#shared/conversation/turn-state.ts";
 import type { TurnState } from "#shared/conversation/turn-state.ts";
 import type { EngineEvent } from "#shared/protocol/engine-event.ts";
 import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
@@ -56,8 +58,8 @@ class Run {
   }
 }
 
-function chosen(name: string): TurnEvent {
-  return { kind: "shardChosen", shard: shard(name), rejected: [], queueWaitMs: 0 };
+function chosen(name: string, ability: ContinuationAbility = "none"): TurnEvent {
+  return { kind: "shardChosen", shard: shard(name), rejected: [], queueWaitMs: 0, ability };
 }
 function engine(event: EngineEvent, tryNumber = 1): TurnEvent {
   return { kind: "engine", try: tryNumber, event };
@@ -117,17 +119,17 @@ describe("the turn runner", () => {
     expect(run.failure?.code).toBe("upstream_invalid");
   });
 
-  it("interrupts a stream that has begun, and begins anew where nothing was shown", ({
-    expect,
-  }) => {
-    const streamed = new Run().feed(start, chosen("a"), says("Hi"), failed({ reason: "cut" }));
-    expect(streamed.failure?.code).toBe("interrupted");
+  it("begins anew where nothing was shown and the engine cannot go on", ({ expect }) => {
     const whole = new Run(false).feed(start, chosen("a"), says("Hi"), failed({ reason: "cut" }));
-    expect(whole.kinds().slice(-2)).toEqual(["restartAnswer", "chooseShard"]);
+    expect(whole.feed(chosen("b")).kinds().slice(-3)).toEqual([
+      "chooseShard",
+      "restartAnswer",
+      "dispatch",
+    ]);
     expect(whole.state).toMatchObject({ choices: [], deltas: 0, usage: null, isBegun: false });
-    expect(
-      whole.feed(chosen("b"), says("Hi", 2), stops(2), engine({ kind: "done" }, 2)).reason,
-    ).toBe("completed");
+    expect(whole.feed(says("Hi", 2), stops(2), engine({ kind: "done" }, 2)).reason).toBe(
+      "completed",
+    );
   });
 
   it("returns the client's fault at once, also while other shards are left", ({ expect }) => {
@@ -173,7 +175,7 @@ describe("the turn runner", () => {
 
   it("never takes [DONE] without finish reasons, or an empty answer, for success", ({ expect }) => {
     const open = new Run().feed(start, chosen("a"), says("Hi"), done);
-    expect(open.failure?.code).toBe("interrupted");
+    expect(open.state.lastFailure).toEqual({ reason: "invalid", detail: "noFinishReason" });
     const empty = new Run().feed(start, chosen("a"), done);
     expect(empty.state.lastFailure).toEqual({ reason: "invalid", detail: "empty" });
     const onlyReason = new Run().feed(start, chosen("a"), stops(), done);
@@ -182,7 +184,7 @@ describe("the turn runner", () => {
 
   it("waits for a first token as long as the policy says, to the millisecond", ({ expect }) => {
     const run = new Run().feed(start, chosen("a"));
-    const { dispatchedAtMs } = run.state;
+    const { dispatchedAtMs } = run.state.try;
     run.at(dispatchedAtMs + defaultTurnPolicy.firstTokenTimeoutMs - 1).feed(tick);
     expect(run.reason).toBe("ignored");
     run.at(dispatchedAtMs + defaultTurnPolicy.firstTokenTimeoutMs).feed(tick);
@@ -193,10 +195,10 @@ describe("the turn runner", () => {
     expect,
   }) => {
     const fast = new Run().feed(start, chosen("a"), says("1"), says("2"));
-    fast.at(fast.state.lastTokenAtMs + 4_999).feed(tick);
+    fast.at(fast.state.try.lastAtMs + 4_999).feed(tick);
     expect(fast.reason).toBe("ignored");
-    fast.at(fast.state.lastTokenAtMs + 5_000).feed(tick);
-    expect(fast.reason).toBe("interrupted");
+    fast.at(fast.state.try.lastAtMs + 5_000).feed(tick);
+    expect(fast.state.lastFailure).toEqual({ reason: "stalled" });
     const slow = new Run()
       .feed(start, chosen("a"))
       .at(1_000)
@@ -206,7 +208,7 @@ describe("the turn runner", () => {
     slow.at(2_000 + 19_999).feed(tick);
     expect(slow.reason).toBe("ignored");
     slow.at(2_000 + 20_000).feed(tick);
-    expect(slow.reason).toBe("interrupted");
+    expect(slow.state.lastFailure).toEqual({ reason: "stalled" });
   });
 
   it("does not blame a shard for a client that does not read", ({ expect }) => {
@@ -243,7 +245,7 @@ describe("the turn runner", () => {
     const fits = stepTurn(state, says("x".repeat(10)), aRequest(), 9, policy);
     expect(fits.reason).toBe("firstToken");
     const tooMuch = stepTurn(fits.state, says("x"), aRequest(), 9, policy);
-    expect(tooMuch.reason).toBe("interrupted");
+    expect(tooMuch.state.lastFailure).toEqual({ reason: "invalid", detail: "tooLong" });
   });
 
   it("keeps text and token ids of each choice, and leaves earlier states as they were", ({
@@ -262,7 +264,7 @@ describe("the turn runner", () => {
     ).state;
     const ids = (state: TurnState) =>
       state.choices[1]?.tokenIds.slice(0, state.choices[1].tokenCount);
-    expect(run.state.choices[1]?.text).toBe("ab");
+    expect(run.state.choices.map(textOf)[1]).toBe("ab");
     expect([ids(before), ids(run.state), ids(other)]).toEqual([
       [1, 2],
       [1, 2, 3],
@@ -283,6 +285,117 @@ describe("the turn runner", () => {
   });
 });
 
+describe("an answer that has begun", () => {
+  const cut: ShardFailure = { reason: "cut" };
+  const begun = () => new Run().feed(start, chosen("a"), says("Good "), failed(cut));
+
+  it("goes on from what was said at a shard that can", ({ expect }) => {
+    const run = begun().feed(chosen("b", "text"), says("day", 2), stops(2));
+    const dispatched = run.effects.filter((effect) => effect.kind === "dispatch")[1];
+    expect(dispatched?.body).toMatchObject({
+      continue_final_message: true,
+      messages: [{ role: "assistant", content: "Good " }],
+    });
+    const usage = { promptTokens: 10, completionTokens: 1, cachedTokens: 0, reasoningTokens: 0 };
+    run.feed(engine({ kind: "usage", usage }, 2), engine({ kind: "done" }, 2));
+    expect(run.reason).toBe("completed");
+    expect(usageOf(run.state, run.request)).toMatchObject({ promptTokens: 9, completionTokens: 2 });
+    expect(run.kinds().filter((kind) => kind !== "noted")).toEqual([
+      "chooseShard",
+      "dispatch",
+      "deliver",
+      "abortShard",
+      "releaseShard",
+      "chooseShard",
+      "dispatch",
+      "seam",
+      "deliver",
+      "deliver",
+      "releaseShard",
+      "finish",
+    ]);
+  });
+
+  it("is generated again where it cannot go on, and only the rest of it is delivered", ({
+    expect,
+  }) => {
+    const run = begun().feed(chosen("b"), says("Go", 2), says("od da", 2), says("y", 2), stops(2));
+    run.feed(engine({ kind: "done" }, 2));
+    const texts = run.effects.flatMap((effect) =>
+      effect.kind === "deliver" ? [effect.delta.text ?? ""] : [],
+    );
+    expect(texts).toEqual(["Good ", "da", "y", ""]);
+    expect(run.reason).toBe("completed");
+  });
+
+  it("ends with an explicit error when it comes out as another one", ({ expect }) => {
+    const run = begun().feed(chosen("b"), says("Goof", 2));
+    expect(run.reason).toBe("diverged");
+    expect(run.failure).toMatchObject({ code: "interrupted" });
+    expect(run.kinds().filter((kind) => kind === "deliver")).toHaveLength(1);
+    expect(run.effects.at(-1)).toMatchObject({ mayMove: false });
+  });
+
+  it("ends with an explicit error when it comes out shorter", ({ expect }) => {
+    expect(begun().feed(chosen("b"), says("Go", 2), stops(2)).reason).toBe("diverged");
+  });
+
+  it("is generated again when an engine refuses the prefix", ({ expect }) => {
+    const fault = { code: "invalid_request" } as const;
+    const run = begun().feed(
+      chosen("b", "text"),
+      failed({ reason: "clientFault", status: 400, fault }, 2),
+      chosen("c", "text"),
+      says("Good day", 3),
+    );
+    expect(run.effects.at(-1)).toEqual({
+      kind: "deliver",
+      delta: { kind: "delta", choice: 0, text: "day" },
+    });
+  });
+
+  it("goes on twice at most, and says so at the third failure", ({ expect }) => {
+    const run = begun().feed(chosen("b", "text"), says("day", 2), failed(cut, 2));
+    run.feed(chosen("c", "text"), says("!", 3), failed(cut, 3));
+    expect(run.reason).toBe("interrupted");
+    expect(run.effects.at(-1)).toMatchObject({ kind: "fail", mayMove: false });
+  });
+
+  it("counts the continuations of earlier cells", ({ expect }) => {
+    const run = new Run();
+    Object.assign(run.request, { resume: { continuations: 2 } });
+    run.state = resumedTurnState([{ kind: "delta", choice: 0, text: "Good " }], null, 2);
+    run.feed(start, chosen("a", "text"), says("day"), failed(cut));
+    expect(run.reason).toBe("interrupted");
+    expect(run.kinds()).not.toContain("seam");
+  });
+
+  it("may be tried at the shards that failed when there are no others, once", ({ expect }) => {
+    const none: TurnEvent = { kind: "noShard", reason: "noShard", rejected: [] };
+    const run = begun().feed(none);
+    expect(run.effects.at(-1)).toEqual({ kind: "chooseShard", excluded: [] });
+    run.feed(none);
+    expect(run.failure?.code).toBe("interrupted");
+    expect(run.effects.at(-1)).toMatchObject({ mayMove: true });
+  });
+
+  it("needs no shard when only its end was lost", ({ expect }) => {
+    const whole = new Run();
+    const usage = { promptTokens: 1, completionTokens: 1, cachedTokens: 0, reasoningTokens: 0 };
+    const deltas = [
+      { kind: "delta", choice: 0, text: "Hi" },
+      { kind: "delta", choice: 0, finishReason: "stop" },
+    ] as const;
+    whole.state = resumedTurnState(deltas, usage, 1);
+    expect(whole.feed(start).kinds()).toEqual(["finish"]);
+    const long = begun();
+    Object.assign(long.request.engine.body, { max_tokens: 1 });
+    long.feed(chosen("b", "text"));
+    expect(long.kinds().slice(-3)).toEqual(["releaseShard", "deliver", "finish"]);
+    expect(long.effects.at(-2)).toMatchObject({ delta: { finishReason: "length" } });
+  });
+});
+
 const failures: readonly ShardFailure[] = [
   { reason: "unreachable" },
   { reason: "cut" },
@@ -293,7 +406,7 @@ const failures: readonly ShardFailure[] = [
 
 const anyEvent: fc.Arbitrary<TurnEvent> = fc.oneof(
   fc.constant(start),
-  fc.constantFrom("a", "b", "c", "d").map(chosen),
+  fc.constantFrom("a", "b", "c", "d").map((name) => chosen(name)),
   fc.constantFrom("noShard", "unhealthy", "queueFull", "draining").map((reason): TurnEvent => ({
     kind: "noShard",
     reason: reason as "noShard",
@@ -328,7 +441,8 @@ describe("the turn runner, whatever happens", () => {
           dispatched.map((effect) => effect.try).join()
         )
           return false;
-        if (dispatched.length > defaultTurnPolicy.triesMax) return false;
+        const { triesMax, continuationsMax } = defaultTurnPolicy;
+        if (dispatched.length > triesMax * (continuationsMax + 1)) return false;
         const restarts = kinds.filter((kind) => kind === "restartAnswer").length;
         if (stream && restarts > 0) return false;
         return ends[0] === "fail" || released.at(-1)?.result.kind === "succeeded";
@@ -341,7 +455,10 @@ describe("the turn runner, whatever happens", () => {
     fc.assert(
       fc.property(fc.array(anyEvent, { maxLength: 20 }), (events) => {
         const { state } = new Run().feed(...events);
-        return JSON.stringify(JSON.parse(JSON.stringify(state))) === JSON.stringify(state);
+        // The agreement is the one part that a state shares with the one before.
+        const { try: last, ...rest } = state;
+        const plain = { ...rest, try: { ...last, agreement: null } };
+        return JSON.stringify(JSON.parse(JSON.stringify(plain))) === JSON.stringify(plain);
       }),
     );
   });
