@@ -47,14 +47,15 @@ export function outcomeOf(turn: TurnRequest, over: Partial<TurnOutcome> = {}): T
   };
 }
 
-/** The frames before the outcome, each a block. */
+/** The frames before the outcome that the client has not got yet, each a block. */
 export function contentFrames(turn: TurnRequest): string[] {
-  return answerPieces.map((text, index) =>
+  const frames = answerPieces.map((text, index) =>
     formatClientFrame(index + 1, {
       event: null,
       data: JSON.stringify({ id: turn.rendering.publicId, text }),
     }),
   );
+  return frames.slice(turn.resume?.toSeq ?? 0);
 }
 
 /** The terminal frame. */

@@ -73,13 +73,30 @@ describe("the stateless lane", () => {
     ["ends without an outcome", []],
     ["is cut", [null]],
     ["turns into something else", ["<html>\n\n"]],
-  ])("ends a stream that %s with an error event and no [DONE]", async (_name, rest) => {
-    cells.answers = (turn) => streamOf([...contentFrames(turn), ...rest]);
+  ])("has another cell go on with a stream that %s, byte for byte", async (_name, rest) => {
+    const whole = await call(chat, { body: streamed });
+    cells.answers = (turn, count) =>
+      count === 1 ? streamOf([...contentFrames(turn).slice(0, 2), ...rest]) : healthyAnswer(turn);
+    const answer = await call(chat, { body: streamed });
+    const withoutIds = (text: string) => text.replaceAll(/"id":"[^"]+"/g, "");
+    expect(withoutIds(answer.text)).toBe(withoutIds(whole.text));
+    const [, first, second] = cells.turns;
+    expect(second?.cell).not.toBe(first?.cell);
+    expect(second?.turn).toMatchObject({
+      turnId: first?.turn?.turnId,
+      attempt: 2,
+      resume: { toSeq: 2, continuations: 1 },
+    });
+    expect(answer.text.startsWith(second?.turn?.resume?.frames ?? "none")).toBe(true);
+  });
+
+  it("ends a stream that no cell can go on with by an error event and no [DONE]", async () => {
+    cells.answers = (turn) => streamOf([...contentFrames(turn), null]);
     const answer = await call(chat, { body: streamed });
     expect(answer.status).toBe(200);
     expect(answer.text).toContain('"code":"interrupted"');
     expect(answer.text).not.toContain("[DONE]");
-    expect(cells.turns).toHaveLength(1);
+    expect(cells.turns).toHaveLength(3);
   });
 
   it.each([
