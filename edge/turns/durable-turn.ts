@@ -1,4 +1,6 @@
 import type { CellDescription } from "#shared/config/topology.ts";
+import { composeEngineBody, composeTurnRequest } from "#shared/conversation/compose-turn.ts";
+import type { EngineBodyResult } from "#shared/conversation/compose-turn.ts";
 import type {
   BeginTurnResult,
   ConversationRpc,
@@ -7,13 +9,10 @@ import type {
   TurnLease,
   TurnTemplate,
 } from "#shared/conversation/rpc.ts";
-import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
 import type { ItemRecord } from "#shared/protocol/internal/turn-outcome.ts";
 import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
 import type { JsonObject } from "#shared/protocol/json.ts";
-import { itemsToMessages } from "#shared/protocol/openai/items.ts";
 import type { MintItemId } from "#shared/protocol/openai/items.ts";
-import { truncateItems } from "#shared/protocol/openai/truncate-items.ts";
 import type { EdgeDeps } from "../ports.ts";
 import type { RequestFacts } from "../request-facts.ts";
 import type { PreparedTurn } from "./prepared-turn.ts";
@@ -111,34 +110,14 @@ export function beginTurn(
   });
 }
 
-/**
- * The engine's body for a history: items become messages, instructions first; where the client allowed it, the oldest
- * items are left out so that the rest fits the model's context.
- */
+/** The engine's body of a prepared turn for a history, as the object would compose it. */
 export function engineBodyOf(
   prepared: PreparedTurn,
   items: readonly ItemRecord[],
-):
-  | { readonly ok: true; readonly body: JsonObject; readonly promptTokensEstimate: number }
-  | { readonly ok: false; readonly error: ErrorOutcome } {
-  const { api, generation, model, echo } = prepared;
-  const body = generation.engineBody;
-  if (api === "completions" || api === "embeddings") {
-    return { ok: true, body, promptTokensEstimate: generation.promptTokensEstimate };
-  }
-  const { instructions, truncation } = echo;
-  const fitted = truncateItems(items, truncation === "auto" ? "auto" : "disabled", 0, {
-    contextTokensMax: model.contextTokensMax,
-    completionTokensMax: generation.completionTokensMax,
-    param: api === "responses" ? "input" : "messages",
-  });
-  if (!fitted.ok) return fitted;
-  const system = typeof instructions === "string" ? instructions : null;
-  return {
-    ok: true,
-    body: { ...body, messages: itemsToMessages(fitted.items, system) },
-    promptTokensEstimate: fitted.promptTokensEstimate,
-  };
+): EngineBodyResult {
+  const { api, echo, generation, model } = prepared;
+  const engine = engineRequest(prepared, generation.engineBody);
+  return composeEngineBody({ engine, rendering: { api, echo } }, items, model);
 }
 
 /** The request for the cell that a lease names. */
@@ -148,28 +127,6 @@ export function leasedRequest(
   lease: TurnLease,
   engine: { readonly body: JsonObject; readonly promptTokensEstimate: number },
 ): TurnRequest {
-  const { template, scope } = turn;
-  return {
-    v: 1,
-    turnId: lease.turnId,
-    lane: "durable",
-    tenant: scope.tenant,
-    jurisdiction: scope.jurisdiction,
-    cell: lease.cell,
-    conversationId: scope.conversationId,
-    incarnation: lease.incarnation,
-    attempt: lease.attempt,
-    requestId: facts.requestId,
-    priority: template.priority,
-    deadlineMs: lease.deadlineMs,
-    affinity: { homeShard: lease.homeShard, key: template.affinityKey },
-    rendering: template.rendering,
-    engine: {
-      ...template.engine,
-      body: engine.body,
-      promptTokensEstimate: engine.promptTokensEstimate,
-    },
-    resume: lease.resume,
-    hop: Math.min(16, lease.attempt - 1),
-  };
+  const owner = { ...turn.scope, requestId: facts.requestId };
+  return composeTurnRequest(turn.template, lease, owner, engine);
 }
