@@ -50,11 +50,29 @@ export function openStream(response: ServerResponse): void {
   response.writeHead(200, { "content-type": "text/event-stream" });
 }
 
-/** A whole chat answer of these pieces. */
+/** What the request has of the answer already, when it asks for a continuation (vLLM's protocol). */
+function begunWith({ body }: SeenRequest): string {
+  const { messages, continue_final_message: continues } = body;
+  const last: unknown = Array.isArray(messages) ? messages.at(-1) : null;
+  if (continues !== true || typeof last !== "object" || last === null) return "";
+  return "content" in last ? String(last.content) : "";
+}
+
+/** Answers `answer`, but fails when it is asked to go on with what was said. */
+export function refusesToContinue(answer: EngineAnswer): EngineAnswer {
+  return (response, seen) => (begunWith(seen) === "" ? answer : refuses(500))(response, seen);
+}
+
+/** A whole chat answer of these pieces, or the rest of it. */
 export function says(...pieces: readonly string[]): EngineAnswer {
-  return (response) => {
+  return (response, seen) => {
     openStream(response);
-    for (const piece of pieces) response.write(deltaChunk(piece));
+    let skipped = begunWith(seen).length;
+    for (const piece of pieces) {
+      const rest = piece.slice(skipped);
+      skipped = Math.max(0, skipped - piece.length);
+      if (rest !== "") response.write(deltaChunk(rest));
+    }
     response.end(deltaChunk("", "stop") + usageChunk + doneChunk);
   };
 }

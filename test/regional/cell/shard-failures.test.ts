@@ -6,6 +6,7 @@ import {
   deltaChunk,
   doneChunk,
   hangsAfter,
+  refusesToContinue,
   openStream,
   refuses,
   says,
@@ -184,13 +185,17 @@ describe("a shard that fails after its first token", () => {
       const cell = await aCell({ engines: 1 });
       const [engine] = cell.engines;
       if (engine === undefined) throw new Error("no engine");
-      engine.answer = answer;
+      engine.answer = refusesToContinue(answer);
       const stream = await readStream(await cell.put(aTurn()));
       expect(contentOf(stream)).toBe("Hel");
       const last = stream.frames.at(-1)?.data ?? "";
       expect(JSON.parse(last)).toMatchObject({ error: { code: "interrupted" } });
       expect(stream.text).not.toContain("[DONE]");
-      expect(stream.outcome).toMatchObject({ status: "failed", error: { code: "interrupted" } });
+      expect(stream.outcome).toMatchObject({
+        status: "failed",
+        error: { code: "interrupted" },
+        mayMove: true,
+      });
       const metrics = await (await fetch(`${cell.url}/metrics`)).text();
       expect(metrics).toContain('meridian_shard_in_flight{shard="eu-west-1a/s-0"} 0');
     });
@@ -204,18 +209,49 @@ describe("a shard that fails after its first token", () => {
         choices: [{ message: { content: "Hello world" } }],
       });
     });
+
+    // One that gave a finish reason is compared with another whole answer, and this one is not the same.
+    if (what === "ends without [DONE]") continue;
+
+    it(`is followed by another one, in one stream: ${what}`, async ({ expect }) => {
+      const cell = await aCell();
+      const [first, second] = await rankedEngines(cell);
+      first.answer = answer;
+      const stream = await readStream(await cell.put(aTurn()));
+      expect(contentOf(stream)).toBe("Hello world");
+      const chunks = stream.frames.flatMap(({ data }) => (data === "[DONE]" ? [] : [data]));
+      expect(stream.text.match(/"role":"assistant"/g)).toHaveLength(1);
+      expect(chunks.filter((data) => data.includes('"finish_reason":"stop"'))).toHaveLength(1);
+      expect(stream.frames.filter(({ data }) => data === "[DONE]")).toHaveLength(1);
+      expect(stream.outcome).toMatchObject({ status: "completed", continuations: 1 });
+      expect(second.requests).toHaveLength(1);
+    });
   }
 
-  it("stalls: the stream ends with an interrupted event and the shard is told to stop", async ({
+  it("stalls: another one goes on, and the shard is told to stop", async ({ expect }) => {
+    const cell = await aCell({ overrides: { turnPolicy: { stallMinMs: 200 } } });
+    const [first] = await rankedEngines(cell);
+    first.answer = hangsAfter("Hel");
+    const stream = await readStream(await cell.put(aTurn()));
+    expect(contentOf(stream)).toBe("Hello world");
+    expect(stream.outcome?.status).toBe("completed");
+    await until(() => first.requests[0]?.isAborted === true);
+  });
+
+  it("is continued in other words by an engine that begins again: an explicit error", async ({
     expect,
   }) => {
-    const cell = await aCell({ engines: 1, overrides: { turnPolicy: { stallMinMs: 200 } } });
-    const [engine] = cell.engines;
-    if (engine === undefined) throw new Error("no engine");
-    engine.answer = hangsAfter("Hel");
-    const stream = await readStream(await cell.put(aTurn()));
-    expect(stream.outcome?.error?.code).toBe("interrupted");
-    await until(() => engine.requests[0]?.isAborted === true);
+    const cell = await aCell();
+    const [first, second] = await rankedEngines(cell);
+    first.answer = cutsAfter("Hel");
+    second.answer = says("Good day");
+    const body = { ...aTurn().engine.body, response_format: { type: "json_object" } };
+    const stream = await readStream(await cell.put(aTurn({ engine: { ...aTurn().engine, body } })));
+    expect(contentOf(stream)).toBe("Hel");
+    expect(stream.outcome).toMatchObject({ error: { code: "interrupted" }, mayMove: false });
+    expect(JSON.parse(stream.frames.at(-1)?.data ?? "")).toMatchObject({
+      error: { code: "interrupted" },
+    });
   });
 
   it("passes its deadline: deadline_exceeded, as an event", async ({ expect }) => {
