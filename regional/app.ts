@@ -1,4 +1,5 @@
 import { Hono } from "hono";
+import { adminShardRoutes } from "./routes/admin-shards.ts";
 import type { CellDeps } from "./routes/cell-deps.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { historyRoutes } from "./routes/history.ts";
@@ -18,6 +19,7 @@ export function createCellApp(deps: CellDeps): Hono {
   app.route("/", healthRoutes(deps));
   app.route("/", turnRoutes(deps));
   app.route("/", historyRoutes(deps));
+  app.route("/", adminShardRoutes(deps));
   app.notFound(() => respondError({ code: "not_found", message: "There is nothing here." }));
   app.onError((error) => {
     deps.log("error", "internal_error", { reason: error.name });

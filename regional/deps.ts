@@ -12,6 +12,7 @@ import type { Log } from "#shared/telemetry/log-record.ts";
 import { createMetricsRegistry } from "#shared/telemetry/metrics.ts";
 import { createCacheSalt } from "./adapters/cache-salt.ts";
 import { createCallVerifier } from "./adapters/call-verifier.ts";
+import { createDrainFile } from "./adapters/drain-file.ts";
 import { createHealthPublisher } from "./adapters/health-publisher.ts";
 import { createJsonLog } from "./adapters/json-log.ts";
 import { systemClock } from "./adapters/system-clock.ts";
@@ -21,6 +22,7 @@ import { knownExtensions } from "./backends/dialect.ts";
 import { createOpenAiCompatible } from "./backends/openai-compatible.ts";
 import type { CellConfig } from "./config.ts";
 import { openHistory } from "./history/index.ts";
+import type { DrainFile } from "./ports/drain-file.ts";
 import type { Engine } from "./ports/engine.ts";
 import { createProber, defaultProberPolicy } from "./prober/prober.ts";
 import type { NotReadyReason, Readiness } from "./routes/cell-deps.ts";
@@ -28,6 +30,7 @@ import { registerCellGauges } from "./scheduler/cell-gauges.ts";
 import { describeCell } from "./scheduler/cell-snapshot.ts";
 import { createScheduler } from "./scheduler/scheduler.ts";
 import { createShardBook } from "./scheduler/shard-book.ts";
+import { createShardDrains } from "./scheduler/shard-drains.ts";
 import { createBufferBudget } from "./turns/buffer-budget.ts";
 import { createTurnRegistry, defaultRegistryPolicy } from "./turns/turn-registry.ts";
 import type { RegistryPolicy } from "./turns/turn-registry.ts";
@@ -59,6 +62,7 @@ export interface Cell {
 /** What tests put in place of the defaults. */
 export interface CellOverrides {
   readonly history?: HistoryStore;
+  readonly drainFile?: DrainFile;
   readonly writeLog?: (line: string) => void;
   readonly turnPolicy?: Partial<TurnPolicy>;
   readonly queuePolicy?: Partial<QueuePolicy>;
@@ -120,6 +124,13 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
       observer: createTurnTelemetry({ metrics, log, usage, clock }),
     },
   });
+  const drains = createShardDrains({
+    book,
+    file: overrides.drainFile ?? createDrainFile(config.dataDir),
+    nowMs: () => clock.nowMs(),
+    leaveShard: (shard) => registry.leaveShard(shard),
+    onUndrained: () => scheduler.wake(),
+  });
   registerCellGauges(metrics, {
     book,
     scheduler,
@@ -179,6 +190,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
       nowMs: () => clock.nowMs(),
     }),
     registry,
+    drains,
     history,
     clock,
     random,
@@ -201,6 +213,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
         }),
         clock.every(sweepMs, () => {
           registry.sweep();
+          drains.tick();
           void usage.flush();
         }),
         clock.every(databaseAskMs, () => void askDatabase()),
@@ -216,7 +229,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
       const stop = clock.after(timeoutMs, () => late.resolve());
       await Promise.race([registry.idle(), late.promise]);
       stop();
-      registry.abortAll();
+      registry.handOverAll();
       await usage.flush();
     },
     async close() {

@@ -5,6 +5,7 @@ import type { MetricsRegistry } from "#shared/telemetry/metrics.ts";
 import type { CallVerifier } from "../ports/call-verifier.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { RandomSource } from "../ports/random.ts";
+import type { ShardDrains } from "../scheduler/shard-drains.ts";
 import type { TurnRegistry } from "../turns/turn-registry.ts";
 
 /** Why a cell takes no prompts; empty when it does. */
@@ -21,6 +22,7 @@ export interface CellDeps {
   readonly cell: CellDescription;
   readonly verifier: CallVerifier;
   readonly registry: TurnRegistry;
+  readonly drains: ShardDrains;
   readonly history: HistoryStore;
   readonly clock: Clock;
   readonly random: RandomSource;

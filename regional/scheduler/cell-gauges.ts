@@ -32,6 +32,11 @@ export function registerCellGauges(
   metrics.gauge("meridian_shard_weight_ratio", "Health weight of a shard, 0 to 1.", (gauge) => {
     for (const { id, weight } of book.statuses(clock.nowMs())) gauge.set({ shard: id }, weight);
   });
+  metrics.gauge("meridian_shard_draining", "1 while a shard takes no new turns.", (gauge) => {
+    for (const { id, isDraining } of book.statuses(clock.nowMs())) {
+      gauge.set({ shard: id }, isDraining ? 1 : 0);
+    }
+  });
   metrics.gauge("meridian_queue_turns", "Turns that wait for a shard of a model.", (gauge) => {
     for (const [model, count] of scheduler.waiting()) gauge.set({ model }, count);
   });

@@ -20,11 +20,11 @@ export function describeCell(
 }
 
 function isServing(shard: ShardStatus): boolean {
-  return shard.breaker !== "open";
+  return shard.breaker !== "open" && !shard.isDraining;
 }
 
 function usableCapacity(shard: ShardStatus): number {
-  return shard.weight * shard.concurrentRequestsMax;
+  return shard.isDraining ? 0 : shard.weight * shard.concurrentRequestsMax;
 }
 
 /** Hundredths: a hint that changed by less is not worth a write. */
@@ -33,12 +33,12 @@ function round(value: number): number {
 }
 
 function hintOf(shard: ShardStatus, queued: number): ShardHint {
-  const { breaker, id, inFlight, weight } = shard;
+  const { breaker, id, inFlight, isDraining, weight } = shard;
   return {
     id,
-    weight: round(weight),
+    weight: isDraining ? 0 : round(weight),
     breaker,
-    state: breaker === "open" ? "failed" : "ready",
+    state: isDraining ? "draining" : breaker === "open" ? "failed" : "ready",
     inFlight,
     queued,
   };

@@ -22,6 +22,7 @@ interface Shard {
   promptTokens: number;
   breaker: BreakerState;
   saturatedUntilMs: number;
+  isDraining: boolean;
   /** Whether its last sign was one of life. Until it gave one it is not counted on; it may still be tried. */
   isAlive: boolean;
 }
@@ -37,6 +38,7 @@ export interface ShardStatus {
   readonly concurrentRequestsMax: number;
   /** Estimated prompt tokens of the turns in flight. */
   readonly promptTokens: number;
+  readonly isDraining: boolean;
   readonly isUsable: boolean;
 }
 
@@ -54,6 +56,8 @@ export interface ShardBook {
   begin(shard: ShardId, promptTokens: number, nowMs: number): Dispatch;
   end(dispatch: Dispatch, result: TryResult, nowMs: number): void;
   probed(shard: ShardId, result: ProbeResult, nowMs: number): void;
+  /** Takes the shard out of every choice, or puts it back; what runs on it goes on. */
+  setDraining(shard: ShardId, isDraining: boolean): void;
   /** Turns in flight on all shards of a model. */
   runningOf(model: string): number;
   statuses(nowMs: number): readonly ShardStatus[];
@@ -71,7 +75,8 @@ function verdictOf(result: TryResult): "success" | "failure" | "release" {
   if (result.kind === "succeeded") return "success";
   if (result.kind === "aborted") return "release";
   const { reason } = result.failure;
-  return reason === "clientFault" || reason === "saturated" ? "release" : "failure";
+  const isBlameless = reason === "clientFault" || reason === "saturated" || reason === "drained";
+  return isBlameless ? "release" : "failure";
 }
 
 /** The book of one cell. */
@@ -86,6 +91,7 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
         promptTokens: 0,
         breaker: newBreaker(),
         saturatedUntilMs: 0,
+        isDraining: false,
         isAlive: false,
       },
     ]),
@@ -111,7 +117,7 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
       concurrentRequestsMax,
       // A shard that has just said that it is full is believed for a moment.
       inFlight: nowMs < shard.saturatedUntilMs ? concurrentRequestsMax : shard.inFlight,
-      isDraining: false,
+      isDraining: shard.isDraining,
       // Half open, no prompt is risked on a shard that does not even answer a probe.
       isAdmitting:
         isAdmitting(shard.breaker, nowMs) &&
@@ -165,6 +171,9 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
         step(shard, { kind: "success", trips }, nowMs);
       }
     },
+    setDraining(id, isDraining) {
+      shardOf(id).isDraining = isDraining;
+    },
     runningOf(model) {
       let sum = 0;
       for (const { description, inFlight } of shards.values()) {
@@ -189,7 +198,8 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
           inFlight: shard.inFlight,
           concurrentRequestsMax,
           promptTokens: shard.promptTokens,
-          isUsable: isOpen && shard.isAlive,
+          isDraining: shard.isDraining,
+          isUsable: isOpen && shard.isAlive && !shard.isDraining,
         };
       }),
   };

@@ -53,6 +53,10 @@ export interface RunningTurn {
   tick(): void;
   /** Gives the turn up; null when the client went. Nothing happens to one that has ended. */
   abort(error: ErrorOutcome | null): void;
+  /** Ends the turn here, for another cell to go on with. */
+  handOver(error: ErrorOutcome): void;
+  /** Goes on with another shard if `shard` has it: that one is being drained. */
+  leaveShard(shard: ShardId): void;
   /** Counts a reader; the returned function, called once, uncounts it. A stateless turn ends with its last reader. */
   attach(): () => void;
   readerCount(): number;
@@ -252,6 +256,11 @@ export function startTurn(
     shard: () => state.shard,
     tick: () => feed({ kind: "tick", isPaused }),
     abort: (error) => feed({ kind: "abort", error }),
+    handOver: (error) => feed({ kind: "handOver", error }),
+    leaveShard(shard) {
+      if (state.phase !== "running" || state.shard !== shard) return;
+      feed({ kind: "shardFailed", try: state.tries, failure: { reason: "drained" } });
+    },
     readerCount: () => readers,
     attach() {
       let isAttached = true;

@@ -1,6 +1,6 @@
 import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
-import type { ConversationId } from "#shared/residency/brands.ts";
+import type { ConversationId, ShardId } from "#shared/residency/brands.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { BufferBudget } from "./buffer-budget.ts";
 import { createFrameLog } from "./frame-log.ts";
@@ -65,8 +65,10 @@ export interface TurnRegistry {
   sweep(): void;
   /** From now on no new turn begins; deliveries of running ones still join. */
   drain(): void;
-  /** Ends what still runs when the cell's time is over. */
-  abortAll(): void;
+  /** Ends here what still runs when the cell's time is over; other cells go on with it. */
+  handOverAll(): void;
+  /** Has the turns of a shard that is being drained go on at others. */
+  leaveShard(shard: ShardId): void;
   runningCount(): number;
   /** Resolves when no turn runs. */
   idle(): Promise<void>;
@@ -221,8 +223,14 @@ export function createTurnRegistry(options: RegistryOptions): TurnRegistry {
     drain() {
       isDraining = true;
     },
-    abortAll() {
-      for (const { turn } of running) turn?.abort(turn.hasBegun() ? cutShort : draining);
+    handOverAll() {
+      for (const { turn } of running) {
+        const isSeen = turn !== null && turn.hasBegun() && turn.request.rendering.stream;
+        turn?.handOver(isSeen ? cutShort : draining);
+      }
+    },
+    leaveShard(shard) {
+      for (const { turn } of running) turn?.leaveShard(shard);
     },
     runningCount: () => running.size,
     idle: () =>

@@ -37,7 +37,9 @@ export type TurnEvent =
   /** `isPaused`: nothing is read from the shard because the client does not read; the shard is not to blame. */
   | { readonly kind: "tick"; readonly isPaused: boolean }
   /** The turn is given up from outside: with an error when it is our doing, with null when the client went. */
-  | { readonly kind: "abort"; readonly error: ErrorOutcome | null };
+  | { readonly kind: "abort"; readonly error: ErrorOutcome | null }
+  /** The cell ends before the turn does: another cell may go on with it. */
+  | { readonly kind: "handOver"; readonly error: ErrorOutcome };
 
 /** How a dispatch ended, for the shard's slot and its breaker. */
 export type TryResult =

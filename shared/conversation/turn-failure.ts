@@ -16,6 +16,8 @@ export type ShardFailure =
   | { readonly reason: "cut" }
   | { readonly reason: "firstTokenTimeout" }
   | { readonly reason: "stalled" }
+  /** It is being drained and its time is over: nothing is wrong with it. */
+  | { readonly reason: "drained" }
   /** 429, or 503 while it starts: alive, but not for this prompt. */
   | { readonly reason: "saturated"; readonly status: number; readonly retryAfterMs?: number }
   | { readonly reason: "serverError"; readonly status: number }
@@ -63,6 +65,7 @@ export function failureError(failure: ShardFailure, policy: TurnPolicy): ErrorOu
         retryAfterMs: failure.retryAfterMs ?? policy.saturatedRetryAfterMs,
       };
     case "unreachable":
+    case "drained":
       return noCapacityError(policy);
     case "cut":
     case "firstTokenTimeout":

@@ -78,6 +78,8 @@ export function stepTurn(
         error: event.error ?? { code: "client_closed", message: "The client closed the request." },
         mayMove: false,
       });
+    case "handOver":
+      return end(state, "aborted", { status: "failed", error: event.error, mayMove: true });
   }
 }
 
@@ -315,6 +317,8 @@ function release(state: TurnState, result: TryResult): TurnEffect[] {
 
 function failShard(state: TurnState, failure: ShardFailure, context: Context): TurnStep {
   const { policy } = context;
+  // A shard that may not keep its turns keeps those that no other one could go on with.
+  if (failure.reason === "drained" && !canContinue(state, policy)) return ignored(state);
   const released = release(state, { kind: "failed", failure });
   if (failure.reason === "clientFault" && !state.isBegun) {
     const error = failureError(failure, policy);
@@ -344,6 +348,11 @@ function failShard(state: TurnState, failure: ShardFailure, context: Context): T
     effects: [...released, { kind: "chooseShard", excluded: state.excluded }],
     reason: "retried",
   };
+}
+
+function canContinue(state: TurnState, policy: TurnPolicy): boolean {
+  const continuations = state.continuations + (state.try.hasDelivered ? 1 : 0);
+  return continuations <= policy.continuationsMax && state.triesInVain < policy.triesMax;
 }
 
 function rejectionOf(shard: TurnState["shard"], failure: ShardFailure) {
