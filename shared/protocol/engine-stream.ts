@@ -1,5 +1,8 @@
-import type { DeltaEvent, EngineEvent, InvalidReason, ToolCallDelta } from "./engine-event.ts";
-import type { JsonValue } from "./json.ts";
+import { hasContent, readChoice } from "./engine/read-choice.ts";
+import { isAbsent, isFields, tokenIdsOf } from "./engine/fields.ts";
+import type { Fields } from "./engine/fields.ts";
+import { readUsage } from "./engine/read-usage.ts";
+import type { DeltaEvent, EngineEvent, InvalidReason } from "./engine-event.ts";
 import { createSseParser, defaultSseLimits } from "./sse/sse-parser.ts";
 import type { SseEvent, SseLimits } from "./sse/sse-parser.ts";
 import type { Usage } from "./usage.ts";
@@ -21,153 +24,149 @@ export interface EngineStreamReader {
   end(): readonly EngineEvent[];
 }
 
-type Fields = Readonly<Record<string, JsonValue | undefined>>;
+/** Finish reasons by which an engine says that it failed: vLLM and SGLang end a request that broke with them. */
+const failedFinishReasons: ReadonlySet<string> = new Set(["abort", "error"]);
 
-function isFields(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+/** What must not change from chunk to chunk, and how far each choice is. */
+interface StreamState {
+  id: string | null;
+  model: string | null;
+  readonly finished: Set<number>;
+  /** Tool calls begun, per choice. */
+  readonly toolCalls: Map<number, number>;
+  hasPromptTokenIds: boolean;
+  /** A usage that came beside choices: some engines repeat a running one, others send only that. */
+  runningUsage: Usage | null;
+  hasUsage: boolean;
 }
 
-function isTokenCount(value: unknown): value is number {
-  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
-}
-
-function isAbsent(value: unknown): boolean {
-  return value === undefined || value === null;
-}
-
-/** A text field: undefined when absent or null, `false` when it is no text. */
-function textOf(value: unknown): string | undefined | false {
-  if (isAbsent(value)) return undefined;
-  return typeof value === "string" ? value : false;
-}
-
-function tokenIdsOf(value: unknown): readonly number[] | undefined | false {
-  if (isAbsent(value)) return undefined;
-  return Array.isArray(value) && value.every(isTokenCount) ? value : false;
-}
-
-/** An engine's usage object as ours, or null when a count is missing or absurd. */
-export function readUsage(value: unknown): Usage | null {
-  if (!isFields(value)) return null;
-  const { prompt_tokens: promptTokens, completion_tokens: completionTokens } = value;
-  if (!isTokenCount(promptTokens)) return null;
-  const prompt = value["prompt_tokens_details"];
-  const completion = value["completion_tokens_details"];
-  const cached = isFields(prompt) ? (prompt["cached_tokens"] ?? 0) : 0;
-  const reasoning = isFields(completion) ? (completion["reasoning_tokens"] ?? 0) : 0;
-  if (!isTokenCount(cached) || !isTokenCount(reasoning)) return null;
-  const completed = completionTokens ?? 0;
-  if (!isTokenCount(completed) || cached > promptTokens) return null;
-  return {
-    promptTokens,
-    completionTokens: completed,
-    cachedTokens: cached,
-    reasoningTokens: reasoning,
-  };
-}
-
-function toolCallsOf(value: unknown): readonly ToolCallDelta[] | undefined | false {
-  if (isAbsent(value)) return undefined;
-  if (!Array.isArray(value)) return false;
-  const calls: ToolCallDelta[] = [];
-  for (const entry of value) {
-    if (!isFields(entry)) return false;
-    const { index, id, function: called } = entry;
-    if (!isTokenCount(index) || index > 1_023) return false;
-    if (!isAbsent(called) && !isFields(called)) return false;
-    const name = textOf(isFields(called) ? called["name"] : undefined);
-    const args = textOf(isFields(called) ? called["arguments"] : undefined);
-    const callId = textOf(id);
-    if (name === false || args === false || callId === false) return false;
-    calls.push({
-      index,
-      ...(callId === undefined ? {} : { id: callId }),
-      ...(name === undefined ? {} : { name }),
-      ...(args === undefined ? {} : { arguments: args }),
-    });
+/** Whether the chunk belongs to the stream that the first chunk began. */
+function checkIdentity(state: StreamState, chunk: Fields): InvalidReason | null {
+  const { id, model } = chunk;
+  if (!isAbsent(id)) {
+    if (typeof id !== "string") return "shape";
+    state.id ??= id;
+    if (id !== state.id) return "shape";
   }
-  return calls.length === 0 ? undefined : calls;
+  if (!isAbsent(model)) {
+    if (typeof model !== "string") return "shape";
+    state.model ??= model;
+    if (model !== state.model) return "wrongModel";
+  }
+  return null;
 }
 
-/** One entry of `choices`, or null when it is misshapen. */
-function readChoice(path: EngineStreamOptions["path"], choice: Fields): DeltaEvent | null {
-  const index = choice["index"] ?? 0;
-  const delta = path === "completions" ? choice : (choice["delta"] ?? {});
-  if (!isTokenCount(index) || !isFields(delta)) return null;
-  const text = textOf(path === "completions" ? delta["text"] : delta["content"]);
-  const reasoning = textOf(delta["reasoning"] ?? delta["reasoning_content"]);
-  const refusal = textOf(delta["refusal"]);
-  const toolCalls = toolCallsOf(path === "completions" ? undefined : delta["tool_calls"]);
-  const tokenIds = tokenIdsOf(choice["token_ids"]);
-  const finishReason = textOf(choice["finish_reason"]);
-  if (text === false || reasoning === false || refusal === false || toolCalls === false)
-    return null;
-  if (tokenIds === false || finishReason === false || finishReason === "") return null;
-  const { logprobs } = choice;
-  return {
-    kind: "delta",
-    choice: index,
-    ...(text === undefined || text === "" ? {} : { text }),
-    ...(reasoning === undefined || reasoning === "" ? {} : { reasoning }),
-    ...(refusal === undefined || refusal === "" ? {} : { refusal }),
-    ...(toolCalls === undefined ? {} : { toolCalls }),
-    ...(logprobs === undefined || logprobs === null ? {} : { logprobs }),
-    ...(tokenIds === undefined || tokenIds.length === 0 ? {} : { tokenIds }),
-    ...(finishReason === undefined ? {} : { finishReason }),
-  };
+/**
+ * Whether each tool call begins with its name, as the next in order. A later name or id is a repetition: it is left out,
+ * so that what is passed on names each call once.
+ */
+function checkToolCalls(state: StreamState, delta: DeltaEvent): DeltaEvent | null {
+  if (delta.toolCalls === undefined) return delta;
+  let begun = state.toolCalls.get(delta.choice) ?? 0;
+  const toolCalls = [];
+  for (const piece of delta.toolCalls) {
+    if (piece.index < begun) {
+      const { index, arguments: text } = piece;
+      toolCalls.push(text === undefined ? { index } : { index, arguments: text });
+      continue;
+    }
+    if (piece.index !== begun || piece.name === undefined) return null;
+    begun += 1;
+    toolCalls.push(piece);
+  }
+  state.toolCalls.set(delta.choice, begun);
+  return { ...delta, toolCalls };
 }
 
-/** A strict reader of one engine stream. */
+function addChoice(state: StreamState, delta: DeltaEvent, to: EngineEvent[]): InvalidReason | null {
+  const { choice, finishReason } = delta;
+  const isSaying = hasContent(delta);
+  if (!isSaying && finishReason === undefined) return null;
+  if (state.finished.has(choice)) return "shape";
+  if (finishReason !== undefined) {
+    if (failedFinishReasons.has(finishReason)) return "errorChunk";
+    state.finished.add(choice);
+  }
+  const checked = checkToolCalls(state, delta);
+  if (checked === null) return "shape";
+  to.push(checked);
+  return null;
+}
+
+function addPromptTokenIds(state: StreamState, value: unknown, to: EngineEvent[]): boolean {
+  if (isAbsent(value)) return true;
+  const tokenIds = tokenIdsOf(value);
+  if (tokenIds === false) return false;
+  if (tokenIds === undefined || state.hasPromptTokenIds) return true;
+  state.hasPromptTokenIds = true;
+  to.push({ kind: "promptTokenIds", tokenIds });
+  return true;
+}
+
+function addUsage(state: StreamState, chunk: Fields, isAlone: boolean, to: EngineEvent[]): boolean {
+  if (isAbsent(chunk["usage"])) return true;
+  const usage = readUsage(chunk["usage"]);
+  if (usage === null) return false;
+  if (!isAlone) state.runningUsage = usage;
+  else if (!state.hasUsage) {
+    state.hasUsage = true;
+    to.push({ kind: "usage", usage });
+  }
+  return true;
+}
+
+/** Adds what a chunk says to `to`; a reason when it may not be believed. */
+function addChunk(
+  { path, choices: choiceCount }: EngineStreamOptions,
+  state: StreamState,
+  chunk: Fields,
+  to: EngineEvent[],
+): InvalidReason | null {
+  if (!isAbsent(chunk["error"]) || chunk["object"] === "error") return "errorChunk";
+  const wrong = checkIdentity(state, chunk);
+  if (wrong !== null) return wrong;
+  const { choices } = chunk;
+  if (!Array.isArray(choices)) return "shape";
+  if (!addPromptTokenIds(state, chunk["prompt_token_ids"], to)) return "shape";
+  for (const choice of choices) {
+    const delta = readChoice(path, choiceCount, choice);
+    if (delta === null) return "shape";
+    // vLLM gives the prompt of a completion in its choice; with several prompts there is no one prompt to keep.
+    const isOnlyPrompt = choiceCount === 1 && isFields(choice);
+    if (isOnlyPrompt && !addPromptTokenIds(state, choice["prompt_token_ids"], to)) return "shape";
+    const misplaced = addChoice(state, delta, to);
+    if (misplaced !== null) return misplaced;
+  }
+  return addUsage(state, chunk, choices.length === 0, to) ? null : "shape";
+}
+
+/** A strict reader of one engine stream. The caller decodes bytes with a fatal, streaming UTF-8 decoder. */
 export function createEngineStreamReader(options: EngineStreamOptions): EngineStreamReader {
   const parser = createSseParser(options.limits ?? defaultSseLimits);
-  const finished = new Set<number>();
-  let model = options.model;
+  const state: StreamState = {
+    id: null,
+    model: options.model,
+    finished: new Set(),
+    toolCalls: new Map(),
+    hasPromptTokenIds: false,
+    runningUsage: null,
+    hasUsage: false,
+  };
+  let hasEvents = false;
   let isDone = false;
   let isInvalid = false;
-  let hasUsage = false;
 
-  function chunkEvents(chunk: Fields): readonly EngineEvent[] | InvalidReason {
-    if (!isAbsent(chunk["error"])) return "errorChunk";
-    const chunkModel = chunk["model"];
-    if (typeof chunkModel === "string") {
-      if (model === null) model = chunkModel;
-      else if (chunkModel !== model) return "wrongModel";
-    }
-    const choices = chunk["choices"];
-    if (!Array.isArray(choices)) return "shape";
-    const events: EngineEvent[] = [];
-    const promptTokenIds = tokenIdsOf(chunk["prompt_token_ids"]);
-    if (promptTokenIds === false) return "shape";
-    if (promptTokenIds !== undefined)
-      events.push({ kind: "promptTokenIds", tokenIds: promptTokenIds });
-    for (const choice of choices) {
-      const delta = isFields(choice) ? readChoice(options.path, choice) : null;
-      if (delta === null || delta.choice >= options.choices) return "shape";
-      const { finishReason, ...content } = delta;
-      const hasContent = Object.keys(content).length > 2;
-      if (finished.has(delta.choice) && (hasContent || finishReason !== undefined)) return "shape";
-      if (finishReason !== undefined) finished.add(delta.choice);
-      if (hasContent || finishReason !== undefined) events.push(delta);
-    }
-    if (!isAbsent(chunk["usage"])) {
-      const usage = readUsage(chunk["usage"]);
-      if (usage === null) return "shape";
-      // Some engines repeat a running usage on every chunk: the last one, which comes without choices, counts.
-      if (choices.length === 0 && !hasUsage) {
-        hasUsage = true;
-        events.push({ kind: "usage", usage });
-      }
-    }
-    return events;
-  }
-
-  function eventsOf({ data, event }: SseEvent): readonly EngineEvent[] | InvalidReason {
+  function addEvent({ data, event }: SseEvent, to: EngineEvent[]): InvalidReason | null {
+    hasEvents = true;
     if (isDone) return "afterDone";
     if (event === "error") return "errorChunk";
     if (data === "[DONE]") {
-      if (finished.size < options.choices) return "noFinishReason";
+      if (state.finished.size < options.choices) return "noFinishReason";
       isDone = true;
-      return [{ kind: "done" }];
+      if (!state.hasUsage && state.runningUsage !== null)
+        to.push({ kind: "usage", usage: state.runningUsage });
+      to.push({ kind: "done" });
+      return null;
     }
     let value: unknown;
     try {
@@ -175,7 +174,7 @@ export function createEngineStreamReader(options: EngineStreamOptions): EngineSt
     } catch {
       return "json";
     }
-    return isFields(value) ? chunkEvents(value) : "shape";
+    return isFields(value) ? addChunk(options, state, value, to) : "shape";
   }
 
   function invalid(events: EngineEvent[], reason: InvalidReason): readonly EngineEvent[] {
@@ -187,18 +186,23 @@ export function createEngineStreamReader(options: EngineStreamOptions): EngineSt
   return {
     push(text) {
       if (isInvalid) return [];
-      const { ok, events: parsed } = parser.push(text);
+      const parsed = parser.push(text);
       const events: EngineEvent[] = [];
-      for (const event of parsed) {
-        const next = eventsOf(event);
-        if (typeof next === "string") return invalid(events, next);
-        events.push(...next);
+      for (const event of parsed.events) {
+        // A chunk is believed whole or not at all.
+        const before = events.length;
+        const reason = addEvent(event, events);
+        if (reason === null) continue;
+        events.length = before;
+        return invalid(events, reason);
       }
-      return ok ? events : invalid(events, "lineTooLong");
+      if (parsed.ok) return events;
+      return invalid(events, parsed.reason === "tooLong" ? "lineTooLong" : "sse");
     },
     end() {
       if (isInvalid || isDone) return [];
-      return invalid([], finished.size < options.choices ? "noFinishReason" : "noDone");
+      if (!hasEvents) return invalid([], "empty");
+      return invalid([], state.finished.size < options.choices ? "noFinishReason" : "noDone");
     },
   };
 }
