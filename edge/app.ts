@@ -9,6 +9,7 @@ import { receipt } from "./middleware/receipt.ts";
 import { requestId } from "./middleware/request-id.ts";
 import type { EdgeDeps } from "./ports.ts";
 import type { EdgeEnvironment } from "./request-facts.ts";
+import { addAdmin } from "./routes/admin.ts";
 import { addChatCompletions } from "./routes/chat-completions.ts";
 import { addConversations } from "./routes/conversations.ts";
 import { addEngineRoutes } from "./routes/engine-routes.ts";
@@ -35,5 +36,6 @@ export function createEdgeApp(deps: EdgeDeps): Hono<EdgeEnvironment> {
   addResponses(app, deps);
   addConversations(app, deps);
   addModels(app);
+  addAdmin(app, deps);
   return app;
 }

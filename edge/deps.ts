@@ -3,6 +3,7 @@ import { describeProblems } from "#shared/config/topology.ts";
 import { chooseCells } from "#shared/routing/choose-cell.ts";
 import type { CellDescription } from "#shared/config/topology.ts";
 import { createCallSigner } from "./adapters/call-signer.ts";
+import { createCellAdmin } from "./adapters/cell-admin.ts";
 import { createCellClient } from "./adapters/cell-client.ts";
 import { createCellFetch, createCellRequest } from "./adapters/cell-fetch.ts";
 import type { CellRequest } from "./adapters/cell-fetch.ts";
@@ -135,6 +136,7 @@ export function createDeps(env: Env): EdgeDeps {
     identifiers,
     verifyCredential: createVerifyCredential(config),
     cells: createCellClient(createRequest(config), now),
+    cellAdmin: createCellAdmin(createRequest(config)),
     rankCells: createRankCells(config, log),
     openConversation: createOpenConversation(objects),
     ledger: createLedgerClient(objects),
@@ -147,7 +149,15 @@ export function createDeps(env: Env): EdgeDeps {
 export function createConversationPorts(env: Env): ConversationPorts {
   const config = configOf(env);
   const log = createLog("object", config.logLevel, now);
+  const ledger = createLedgerClient({
+    conversations: env.CONVERSATION,
+    ledgers: env.TENANT_LEDGER,
+    mode: config.objectMode,
+    topology: config.topology,
+    identifiers: createIdentifierPort(config.identifierKeyHex),
+  });
   return createPorts({
+    ledger,
     topology: config.topology,
     mode: config.objectMode,
     cellFetch: createCellFetch(createRequest(config)),

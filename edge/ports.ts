@@ -3,6 +3,7 @@ import type { CellDescription, TenantDescription, Topology } from "#shared/confi
 import type { ConversationRpc, ConversationScope } from "#shared/conversation/rpc.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
 import type { PlatformFailure } from "#shared/errors/platform-failure.ts";
+import type { ShardAdminState, ShardCommand } from "#shared/protocol/internal/shard-admin.ts";
 import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
 import type { CellId, Jurisdiction, TenantId } from "#shared/residency/brands.ts";
 import type { IdentifierPort } from "#shared/residency/identifiers.ts";
@@ -61,6 +62,18 @@ export interface CellClient {
     position: { readonly turnId: string; readonly attempt: number; readonly seq: number },
     call: CellCall,
   ): Promise<void>;
+}
+
+/** What a cell answers an operator. */
+export type CellAdminAnswer =
+  | { readonly kind: "shards"; readonly shards: readonly ShardAdminState[] }
+  | { readonly kind: "unreachable"; readonly reason: string };
+
+/** The operators' calls to cells. Every failure is a value. */
+export interface CellAdmin {
+  shards(cell: CellDescription): Promise<CellAdminAnswer>;
+  /** Answers with the shard that the command is about, as it is then; durable in the cell. */
+  command(cell: CellDescription, command: ShardCommand): Promise<CellAdminAnswer>;
 }
 
 /** A Durable Object could not be called; the call may have run. */
@@ -158,6 +171,7 @@ export interface EdgeDeps {
   readonly identifiers: IdentifierPort;
   readonly verifyCredential: VerifyCredential;
   readonly cells: CellClient;
+  readonly cellAdmin: CellAdmin;
   readonly rankCells: RankCells;
   readonly openConversation: OpenConversation;
   readonly ledger: LedgerClient;

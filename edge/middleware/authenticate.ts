@@ -10,7 +10,8 @@ import type { EdgeEnvironment } from "../request-facts.ts";
 const deadlineDefaultMs = 600_000;
 const deadlineMaxMs = 3_600_000;
 
-function presentedCredential(c: Context<EdgeEnvironment>): string {
+/** What stands after `Bearer`. @throws GatewayError 401 without one. */
+export function presentedCredential(c: Context<EdgeEnvironment>): string {
   const header = c.req.header("authorization") ?? "";
   const match = /^Bearer +(\S+)$/i.exec(header);
   if (match?.[1] === undefined) {

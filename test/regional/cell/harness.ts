@@ -4,6 +4,7 @@ import type { Server } from "node:http";
 import { onTestFinished } from "vitest";
 import { createCell } from "#regional/deps.ts";
 import type { CellOverrides } from "#regional/deps.ts";
+import type { DrainFile, DrainRecord } from "#regional/ports/drain-file.ts";
 import { readConfig } from "#regional/config.ts";
 import { closeServer, serveCell } from "#regional/server.ts";
 import { base62 } from "#shared/residency/identifiers.ts";
@@ -41,6 +42,11 @@ export interface CallInit {
     readonly cell?: string;
     readonly nonce?: string;
   };
+}
+
+function memoryDrainFile(): DrainFile {
+  let kept: readonly DrainRecord[] = [];
+  return { read: () => kept, write: (records) => void (kept = records) };
 }
 
 /** A history that remembers what it was told. */
@@ -82,6 +88,7 @@ export async function aCellOf(
     ),
     {
       history: fakeHistory(usage),
+      drainFile: memoryDrainFile(),
       writeLog: (line) => logLines.push(line),
       ...options.overrides,
     },
