@@ -74,6 +74,8 @@ async function insertItems(db: HistoryDatabase, command: HistoryAppend): Promise
       turnId,
       payload: json,
       createdAtMs,
+      // No item's JSON is empty: this is one that was deleted before it came here.
+      deletedAtMs: json === "" ? createdAtMs : null,
     })),
   );
 }

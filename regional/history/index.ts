@@ -9,6 +9,7 @@ import { openEmbeddedSession } from "./embedded-session.ts";
 import { deleteItem, eraseConversation } from "./erase.ts";
 import type { OnHistoryLog } from "./log.ts";
 import { applyMigrations } from "./migrations.ts";
+import { releaseConversation, sealConversation } from "./move.ts";
 import { openPostgresSession } from "./postgres-session.ts";
 import { readItems } from "./read.ts";
 import type { HistoryDatabase } from "./session.ts";
@@ -51,6 +52,10 @@ export async function openHistory(options: HistoryOptions): Promise<HistoryStore
         return deleteItem(db, command, clock());
       case "erase":
         return eraseConversation(db, command, clock());
+      case "release":
+        return releaseConversation(db, command);
+      case "seal":
+        return sealConversation(db, command);
     }
   };
   return {

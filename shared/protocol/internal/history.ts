@@ -63,8 +63,59 @@ export interface HistoryErase {
   readonly fence: number;
 }
 
-/** What an object sends to its region's database. All three go to `POST /internal/history`, told apart by `kind`. */
-export type HistoryCommand = HistoryAppend | HistoryDeleteItem | HistoryErase;
+/**
+ * Object → cell: forgets a conversation that another region keeps, or is to keep. Not an erasure: the conversation may
+ * come back, with a higher fence. The usage that was to be delivered here is taken, whatever the fence says.
+ */
+export interface HistoryRelease {
+  readonly v: 1;
+  readonly kind: "release";
+  readonly tenant: TenantId;
+  readonly jurisdiction: Jurisdiction;
+  readonly conversationId: ConversationId;
+  readonly fence: number;
+  readonly usage: readonly HistoryUsage[];
+}
+
+/** Object → cell: raises the fence, so that whatever was sent before is refused from now on, and tells what is held. */
+export interface HistorySeal {
+  readonly v: 1;
+  readonly kind: "seal";
+  readonly tenant: TenantId;
+  readonly jurisdiction: Jurisdiction;
+  readonly conversationId: ConversationId;
+  readonly fence: number;
+}
+
+/** What an object sends to a region's database. All go to `POST /internal/history`, told apart by `kind`. */
+export type HistoryCommand =
+  | HistoryAppend
+  | HistoryDeleteItem
+  | HistoryErase
+  | HistoryRelease
+  | HistorySeal;
+
+/** What a region's database holds of a conversation. */
+export interface HistorySealed {
+  readonly kind: "sealed";
+  /** Seq of the item to come: 1 when it holds none. */
+  readonly nextSeq: number;
+  /** The chain of {@link historyLink} over its items, 64 hex digits; empty without items. */
+  readonly chain: string;
+}
+
+/**
+ * The text whose SHA-256 in hex is the next link of a conversation's chain. A deleted item counts with its place and
+ * without its content, on both sides.
+ */
+export function historyLink(
+  chain: string,
+  item: HistoryItem & { readonly isDeleted: boolean },
+): string {
+  const { createdAtMs, id, isDeleted, json, seq, turnId, type } = item;
+  const content = isDeleted ? "" : json;
+  return JSON.stringify([chain, seq, id, type, turnId, createdAtMs, isDeleted, content]);
+}
 
 /**
  * The database's answer. `applied` and `duplicate` are both success: the rows are durable. `fenced`: a higher fence was
@@ -77,6 +128,7 @@ export type HistoryReply =
   | { readonly kind: "fenced"; readonly fence: number }
   | { readonly kind: "gap"; readonly nextSeq: number }
   | { readonly kind: "erased" }
+  | HistorySealed
   /** Answered with 503: the database cannot be reached; send again later. */
   | { readonly kind: "unavailable" };
 
@@ -107,6 +159,23 @@ const base = { v: z.literal(1), tenant: id, jurisdiction: id, conversationId: id
 const seq = z.int().min(1);
 const tokens = z.int().min(0);
 
+const usageSchema = z
+  .array(
+    z.strictObject({
+      turnId: id,
+      requestId: id,
+      model: id,
+      shard: id.nullable(),
+      status: z.string().max(32),
+      promptTokens: tokens,
+      completionTokens: tokens,
+      cachedTokens: tokens,
+      reasoningTokens: tokens,
+      createdAtMs: z.int().min(0),
+    }),
+  )
+  .max(256);
+
 const commandSchema = z.discriminatedUnion("kind", [
   z.strictObject({
     ...base,
@@ -124,25 +193,12 @@ const commandSchema = z.discriminatedUnion("kind", [
         }),
       )
       .max(4096),
-    usage: z
-      .array(
-        z.strictObject({
-          turnId: id,
-          requestId: id,
-          model: id,
-          shard: id.nullable(),
-          status: z.string().max(32),
-          promptTokens: tokens,
-          completionTokens: tokens,
-          cachedTokens: tokens,
-          reasoningTokens: tokens,
-          createdAtMs: z.int().min(0),
-        }),
-      )
-      .max(256),
+    usage: usageSchema,
   }),
   z.strictObject({ ...base, kind: z.literal("deleteItem"), seq }),
   z.strictObject({ ...base, kind: z.literal("erase") }),
+  z.strictObject({ ...base, kind: z.literal("release"), usage: usageSchema }),
+  z.strictObject({ ...base, kind: z.literal("seal") }),
 ]);
 
 /** A command as the cell may execute it, or the path of what is wrong. */

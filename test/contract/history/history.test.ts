@@ -15,8 +15,9 @@ import type { DatabaseProcess } from "./database-process.ts";
 import { eraseCases } from "./erase-cases.ts";
 import { aConversation, openStore, readSeqs, soon } from "./harness.ts";
 import type { HistoryCase } from "./harness.ts";
+import { moveCases } from "./move-cases.ts";
 
-const cases: readonly HistoryCase[] = [...appendCases, ...eraseCases];
+const cases: readonly HistoryCase[] = [...appendCases, ...eraseCases, ...moveCases];
 
 let folder: string;
 beforeAll(() => {
