@@ -1,227 +1,64 @@
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
-import { request } from "node:http";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { parseEnv } from "node:util";
-import { Miniflare } from "miniflare";
-import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { runReceiptsCommand } from "#dev/cli/receipts.ts";
-import { startDev, until } from "../e2e/dev-process.ts";
-import type { DevProcess } from "../e2e/dev-process.ts";
+import { until } from "../e2e/dev-process.ts";
+import { findBreaches, holds } from "./findings.ts";
+import type { Finding, Ground } from "./findings.ts";
+import { addLeak, leaks } from "./leaks.ts";
+import { buildEdge, startRecordedEdge } from "./recorded-edge.ts";
+import type { EdgeBundle, RecordedEdge } from "./recorded-edge.ts";
+import { startRecordedSystem } from "./recorded-system.ts";
+import type { RecordedSystem } from "./recorded-system.ts";
 
 /**
- * The built bundle, as it would be deployed, with a recorder on its every way out; real cells, engines and one database
- * per region behind it. Canaries stand in every field that a client fills.
+ * The built bundle, as it would be deployed, with a recorder on its every way out; real cells with a recorder on theirs,
+ * engines and one database per region behind them. Canaries stand in every field that a client fills. Each jurisdiction
+ * has a Worker of its own, so that all that leaves it is known to be that jurisdiction's.
  */
-const root = fileURLToPath(new URL("../..", import.meta.url));
 const model = "sim/llama-3.1-8b-instruct";
+const marks = { eu: "canary-eu", us: "canary-us" } as const;
 
-interface Egress {
-  readonly origin: string;
-  readonly text: string;
-}
-
-let system: DevProcess;
-let edge: Miniflare;
-let edgeUrl: URL;
-const egress: Egress[] = [];
-
-function bundle(): { type: "ESModule" | "Text"; path: string; contents: string }[] {
-  const out = mkdtempSync(join(tmpdir(), "meridian-bundle-"));
-  const built = spawnSync(
-    process.execPath,
-    ["node_modules/wrangler/bin/wrangler.js", "deploy", "--dry-run", "--env=", "--outdir", out],
-    {
-      cwd: root,
-      encoding: "utf8",
-      env: {
-        ...process.env,
-        WRANGLER_SEND_METRICS: "false",
-        WRANGLER_SEND_ERROR_REPORTS: "false",
-        WRANGLER_LOG_PATH: join(out, "logs"),
-      },
-    },
-  );
-  if (built.status !== 0) throw new Error(built.stderr);
-  return readdirSync(out)
-    .filter((file) => /\.(?:js|jsonc)$/.test(file))
-    .toSorted((file) => (file.endsWith(".js") ? -1 : 1))
-    .map((file) => ({
-      type: file.endsWith(".js") ? ("ESModule" as const) : ("Text" as const),
-      path: file,
-      contents: readFileSync(join(out, file), "utf8"),
-    }));
-}
+let system: RecordedSystem;
+let bundle: EdgeBundle;
+let edges: Readonly<Record<"eu" | "us", RecordedEdge>>;
+const running: { stop(): Promise<void> }[] = [];
 
 beforeAll(async () => {
-  system = await startDev(mkdtempSync(join(tmpdir(), "meridian-residency-")));
-  const bindings = parseEnv(readFileSync(join(system.statePath, "edge.env"), "utf8"));
-  edge = new Miniflare({
-    cf: false,
-    workers: [
-      {
-        name: "edge",
-        modules: bundle(),
-        compatibilityDate: "2026-07-01",
-        bindings: { ...bindings, DEV_PROXY: "none", DO_JURISDICTION: "emulate" },
-        durableObjects: {
-          CONVERSATION: { className: "Conversation", useSQLite: true },
-          TENANT_LEDGER: { className: "TenantLedger", useSQLite: true },
-        },
-        outboundService: async (outgoing: import("miniflare").Request) => {
-          const text = await outgoing.clone().text();
-          const { origin, pathname } = new URL(outgoing.url);
-          egress.push({ origin, text: `${pathname} ${[...outgoing.headers].join(" ")} ${text}` });
-          const { body, headers, status } = await fetch(outgoing.url, {
-            method: outgoing.method,
-            headers: [...outgoing.headers].filter(
-              ([name]) => name !== "host" && name !== "content-length",
-            ),
-            ...(text === "" ? {} : { body: text }),
-            redirect: "manual",
-          });
-          return new Response(body, { status, headers }) as never;
-        },
-      },
-    ],
-  });
-  edgeUrl = await edge.ready;
+  bundle = buildEdge();
+  system = await startRecordedSystem();
+  running.push(system);
+  const eu = await startRecordedEdge(bundle, system, "eu");
+  running.push(eu);
+  const us = await startRecordedEdge(bundle, system, "us");
+  running.push(us);
+  edges = { eu, us };
 });
 
 afterAll(async () => {
-  await edge.dispose();
-  system.signal("SIGINT");
-  await system.ended;
+  for (const part of running.toReversed()) await part.stop();
 });
 
-interface Answer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-  readonly text: string;
+function ground(): Ground {
+  return { territories: system.territories, cells: system.cells, marks };
 }
 
-function send(
-  jurisdiction: "eu" | "us",
-  method: string,
-  path: string,
-  body?: unknown,
-  options: {
-    readonly host?: string;
-    readonly headers?: Record<string, string>;
-    readonly endless?: boolean;
-  } = {},
-): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const outgoing = request(
-      {
-        host: edgeUrl.hostname,
-        port: edgeUrl.port,
-        method,
-        path,
-        headers: {
-          host: options.host ?? `${jurisdiction}.localhost`,
-          authorization: `Bearer ${system.file().keys[jurisdiction] ?? ""}`,
-          "content-type": "application/json",
-          ...options.headers,
-        },
-      },
-      (incoming) => {
-        let text = "";
-        incoming.setEncoding("utf8");
-        incoming.on("data", (piece: string) => {
-          text += piece;
-        });
-        const done = (): void =>
-          resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, text });
-        incoming.on("end", done);
-        incoming.on("error", reject);
-        // An answer to a body that never ends is complete when its own body is.
-        if (options.endless === true) outgoing.on("error", () => undefined);
-      },
-    );
-    outgoing.on("error", reject);
-    if (options.endless === true) {
-      outgoing.setHeader("content-length", "1000000");
-      outgoing.write("{");
-      return;
-    }
-    outgoing.end(body === undefined ? undefined : JSON.stringify(body));
+/** What a Worker's own recorder and log tell. */
+function breachesOf(edge: RecordedEdge): readonly Finding[] {
+  return findBreaches(ground(), {
+    egress: edge.egress,
+    connections: [],
+    logs: [{ part: `edge of ${edge.jurisdiction}`, text: edge.logText() }],
+    stores: [],
+    answerHeads: edge.answerHeads,
   });
-}
-
-/** Every text that the engines of a jurisdiction were sent. */
-async function seenByShards(jurisdiction: string): Promise<string> {
-  const { cells, shards } = system.file();
-  const own = new Set(
-    cells.filter((cell) => cell.jurisdiction === jurisdiction).map(({ id }) => id),
-  );
-  const texts = await Promise.all(
-    shards
-      .filter(({ cell }) => own.has(cell))
-      .map(async ({ url }) => (await fetch(`${new URL(url).origin}/control/requests`)).text()),
-  );
-  return texts.join("\n");
-}
-
-/** Every row of every table of a region's database. */
-async function seenByDatabase(region: string): Promise<string> {
-  const url = system.file().databases.find((database) => database.region === region)?.url ?? "";
-  const sql = postgres(url, { max: 1, onnotice: () => undefined });
-  try {
-    const tables = await sql<{ table_name: string }[]>`
-      select table_name from information_schema.tables where table_schema = 'public'`;
-    const rows = [];
-    for (const { table_name: name } of tables)
-      rows.push(...(await sql`select * from ${sql(name)}`));
-    return JSON.stringify(rows);
-  } finally {
-    await sql.end({ timeout: 1 });
-  }
-}
-
-const regions = { eu: ["eu-west-1", "eu-central-1"], us: ["us-east-1"] } as const;
-
-async function seenByDatabases(jurisdiction: "eu" | "us"): Promise<string> {
-  return (await Promise.all(regions[jurisdiction].map(seenByDatabase))).join("\n");
-}
-
-function seenByEgress(jurisdiction: "eu" | "us"): string {
-  const own = new Set(
-    system
-      .file()
-      .cells.filter((cell) => cell.jurisdiction === jurisdiction)
-      .map(({ url }) => new URL(url).origin),
-  );
-  return egress
-    .filter(({ origin }) => own.has(origin))
-    .map(({ text }) => text)
-    .join("\n");
-}
-
-function seenByHealthKv(): string {
-  const { origin } = new URL(system.file().health.url);
-  return egress
-    .filter((call) => call.origin === origin)
-    .map(({ text }) => text)
-    .join("\n");
-}
-
-function logs(): string {
-  const folder = join(system.statePath, "logs");
-  return readdirSync(folder, { withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map(({ name }) => readFileSync(join(folder, name), "utf8"))
-    .join("\n");
 }
 
 describe.each([
   ["eu", "us"],
   ["us", "eu"],
 ] as const)("content of %s", (home, foreign) => {
-  const canary = (field: string): string => `canary-${home}-${field}`;
+  const canary = (field: string): string => `${marks[home]}-${field}`;
   const prompt = {
     model,
     store: true,
@@ -248,81 +85,85 @@ describe.each([
   let conversation = "";
 
   it("is answered, and reaches its shards and its database", async () => {
-    const answer = await send(home, "POST", "/v1/chat/completions", prompt, {
+    const answer = await edges[home].send({
+      method: "POST",
+      path: "/v1/chat/completions",
+      body: prompt,
       headers: { "idempotency-key": canary("idempotency"), "x-custom": canary("header") },
     });
     expect(answer.status).toBe(200);
     conversation = String(answer.headers["x-meridian-conversation"]);
-    expect(JSON.stringify(answer.headers)).not.toContain("canary");
-    expect(await seenByShards(home)).toContain(canary("prompt"));
+    expect(await system.seenByShards(home)).toContain(canary("prompt"));
     const isStored = await until(
-      async () => (await seenByDatabases(home)).includes(canary("prompt")),
+      async () => (await system.seenByDatabases(home)).includes(canary("prompt")),
       20_000,
     );
     expect(isStored).toBe(true);
   });
 
   it("is nowhere else", async () => {
-    const mark = `canary-${home}`;
-    expect(seenByEgress(home)).toContain(mark);
-    expect(seenByEgress(foreign)).not.toContain(mark);
-    expect(await seenByShards(foreign)).not.toContain(mark);
-    expect(await seenByDatabases(foreign)).not.toContain(mark);
-    expect(seenByHealthKv()).not.toContain(mark);
-    expect(logs()).not.toContain(mark);
+    const { egress } = edges[home];
+    expect(egress.some(({ body }) => holds(body, marks[home]))).toBe(true);
+    expect(await system.seenByShards(foreign)).not.toContain(marks[home]);
+    expect(await system.seenByDatabases(foreign)).not.toContain(marks[home]);
+    expect(breachesOf(edges[home])).toEqual([]);
   });
 
   it("does not reach a shard from what is not the prompt", async () => {
-    const seen = await seenByShards(home);
+    const seen = await system.seenByShards(home);
     for (const field of ["header", "user", "metadata", "idempotency"])
       expect(seen).not.toContain(canary(field));
   });
 
   it("is gone everywhere after the conversation was deleted", async () => {
-    const deleted = await send(home, "DELETE", `/v1/conversations/${conversation}`);
+    const deleted = await edges[home].send({
+      method: "DELETE",
+      path: `/v1/conversations/${conversation}`,
+    });
     expect(deleted.status).toBe(200);
     const isGone = await until(
-      async () => !(await seenByDatabases(home)).includes(`canary-${home}`),
+      async () => !(await system.seenByDatabases(home)).includes(marks[home]),
       20_000,
     );
     expect(isGone).toBe(true);
-    expect((await send(home, "GET", `/v1/conversations/${conversation}/items`)).status).toBe(404);
-  });
-});
-
-describe("the recorder", () => {
-  it("sees a canary that is sent to the wrong side", async () => {
-    const us = system.file().cells.find((cell) => cell.jurisdiction === "us");
-    egress.push({ origin: new URL(us?.url ?? "").origin, text: "canary-eu-on-purpose" });
-    expect(seenByEgress("us")).toContain("canary-eu");
-    egress.pop();
+    const path = `/v1/conversations/${conversation}/items`;
+    expect((await edges[home].send({ method: "GET", path })).status).toBe(404);
   });
 });
 
 describe("jurisdictions", () => {
   it("are refused with 421 before the body is read, when key and hostname differ", async () => {
-    const answer = await send("eu", "POST", "/v1/chat/completions", undefined, {
-      host: "us.localhost",
-      endless: true,
+    const answer = await edges.eu.send({
+      method: "POST",
+      path: "/v1/chat/completions",
+      headers: { host: "us.localhost" },
+      isEndless: true,
     });
     expect(answer.status).toBe(421);
     expect(answer.text).toContain("wrong_jurisdiction");
   });
 
   it("hide each other's ids: the same 404 as for one that does not exist", async () => {
-    const made = await send("eu", "POST", "/v1/conversations", {});
+    const made = await edges.eu.send({ method: "POST", path: "/v1/conversations", body: {} });
     const { id } = JSON.parse(made.text) as { id: string };
     const missing = `${id.slice(0, -1)}${id.endsWith("a") ? "b" : "a"}`;
-    const foreign = await send("us", "GET", `/v1/conversations/${id}`);
-    const none = await send("us", "GET", `/v1/conversations/${missing}`);
+    // At the same Worker, where the conversation could be found.
+    const asUs = {
+      host: "us.localhost",
+      authorization: `Bearer ${system.keys["us"] ?? ""}`,
+    };
+    const get = (wanted: string, headers = {}) =>
+      edges.eu.send({ method: "GET", path: `/v1/conversations/${wanted}`, headers });
+    const foreign = await get(id, asUs);
+    const none = await get(missing, asUs);
     expect([foreign.status, foreign.text]).toEqual([404, none.text]);
-    expect((await send("eu", "GET", `/v1/conversations/${missing}`)).text).toBe(none.text);
-    expect((await send("eu", "GET", `/v1/conversations/${id}`)).status).toBe(200);
+    expect((await get(missing)).text).toBe(none.text);
+    expect((await get(id)).status).toBe(200);
   });
 
   it("prove where an answer came from by a receipt that verifies offline", async () => {
     const body = { model, messages: [{ role: "user", content: "Hi [[tokens:3]]" }] };
-    const answer = await send("eu", "POST", "/v1/chat/completions", body);
+    const answer = await edges.eu.send({ method: "POST", path: "/v1/chat/completions", body });
     const file = join(system.statePath, "receipt.txt");
     writeFileSync(file, String(answer.headers["x-meridian-receipt"]));
     const lines: string[] = [];
@@ -342,26 +183,72 @@ describe("jurisdictions", () => {
   });
 
   it("refuse rather than serve elsewhere when every shard of theirs fails", async () => {
-    const before = (await seenByShards("us")).length;
-    const { cells, shards } = system.file();
-    const eu = new Set(cells.filter((cell) => cell.jurisdiction === "eu").map(({ id }) => id));
-    const controls = shards
-      .filter(({ cell }) => eu.has(cell))
-      .map(({ url }) => `${new URL(url).origin}/control/faults`);
+    const before = (await system.seenByShards("us")).length;
+    const controls = system.engines("eu").map((origin) => `${origin}/control/faults`);
     for (const url of controls) {
       await fetch(url, { method: "POST", body: JSON.stringify({ kind: "refuse", scope: "all" }) });
     }
     try {
       const body = { model, messages: [{ role: "user", content: "canary-eu-nowhere" }] };
-      const answer = await send("eu", "POST", "/v1/chat/completions", body);
+      const answer = await edges.eu.send({ method: "POST", path: "/v1/chat/completions", body });
       expect(answer.status).toBe(503);
       expect(answer.text).toContain("no_capacity_in_jurisdiction");
       expect(answer.headers["retry-after"]).toBeDefined();
-      const seen = await seenByShards("us");
+      const seen = await system.seenByShards("us");
       expect(seen).not.toContain("canary-eu-nowhere");
       expect(seen.length).toBeGreaterThanOrEqual(before);
     } finally {
       for (const url of controls) await fetch(url, { method: "DELETE" });
     }
   });
+});
+
+describe("everything recorded so far", () => {
+  it("holds what it must: a Worker's log, its egress, and each cell's ways to shards, database and KV", () => {
+    for (const edge of Object.values(edges)) {
+      expect(edge.logText()).toContain('"part":"edge"');
+      expect(edge.egress.length).toBeGreaterThan(0);
+    }
+    for (const [cell, { contentPlaces, kvPlaces }] of Object.entries(system.cells)) {
+      const own = system.connections().filter((one) => one.cell === cell);
+      const places = new Set(own.map(({ to }) => to));
+      expect(places).toEqual(new Set([...contentPlaces, ...kvPlaces]));
+    }
+    const sent = system.connections().map(({ text }) => text);
+    expect(sent.some((text) => holds(text, marks.eu))).toBe(true);
+  });
+
+  it("shows no breach", async () => {
+    const both = Object.values(edges);
+    const findings = findBreaches(ground(), {
+      egress: both.flatMap(({ egress }) => egress),
+      connections: system.connections(),
+      logs: [
+        ...system.logs(),
+        ...both.map((edge) => ({ part: `edge of ${edge.jurisdiction}`, text: edge.logText() })),
+      ],
+      stores: await system.stores(),
+      answerHeads: both.flatMap(({ answerHeads }) => answerHeads),
+    });
+    expect(findings).toEqual([]);
+  });
+});
+
+describe("an edge that", () => {
+  it.each(leaks.map((leak) => [leak.name, leak] as const))(
+    "%s is found out",
+    async (_name, leak) => {
+      const edge = await startRecordedEdge(addLeak(bundle, leak), system, "eu");
+      try {
+        const content = "canary-eu-leaked [[tokens:3]]";
+        const body = { model, messages: [{ role: "user", content }] };
+        const answer = await edge.send({ method: "POST", path: "/v1/chat/completions", body });
+        expect(answer.status).toBe(200);
+        const isFound = (): boolean => breachesOf(edge).some(({ rule }) => rule === leak.rule);
+        expect(await until(isFound, 10_000)).toBe(true);
+      } finally {
+        await edge.stop();
+      }
+    },
+  );
 });
