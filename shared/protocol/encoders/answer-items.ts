@@ -1,5 +1,5 @@
 import type { ItemRecord } from "../internal/turn-outcome.ts";
-import type { JsonObject } from "../json.ts";
+import type { JsonObject, JsonValue } from "../json.ts";
 import type { ChoiceState } from "./answer-state.ts";
 
 /** An output item in the Responses and Conversations APIs' shape, with its id. */
@@ -14,17 +14,20 @@ export function reasoningItem(id: string, text: string): OutputItem {
   return { id, type: "reasoning", item: { id, type: "reasoning", summary: [], content } };
 }
 
+/** What a message's content is made of; at most one of each. */
+export type MessagePart = "output_text" | "refusal";
+
+/** An assistant's message; `parts` in the order in which a stream named them. */
 export function messageItem(
   id: string,
-  state: Pick<ChoiceState, "text" | "refusal">,
+  { text, refusal }: Pick<ChoiceState, "text" | "refusal">,
   status: string,
-  logprobs: JsonObject["logprobs"] = [],
+  parts: readonly MessagePart[],
+  logprobs: readonly JsonValue[] = [],
 ): OutputItem {
-  const content: JsonObject[] = [];
-  if (state.text !== "" || state.refusal === "") {
-    content.push({ type: "output_text", text: state.text, annotations: [], logprobs });
-  }
-  if (state.refusal !== "") content.push({ type: "refusal", refusal: state.refusal });
+  const content = parts.map((type) =>
+    type === "output_text" ? { type, text, annotations: [], logprobs } : { type, refusal },
+  );
   return { id, type: "message", item: { id, type: "message", role: "assistant", status, content } };
 }
 
@@ -60,7 +63,10 @@ export function answerItems(state: ChoiceState, itemIdStem: string): readonly It
   const nextId = (prefix: string): string => `${prefix}_${itemIdStem}_${items.length}`;
   if (state.reasoning !== "") items.push(reasoningItem(nextId("rs"), state.reasoning));
   if (state.text !== "" || state.refusal !== "" || state.toolCalls.length === 0) {
-    items.push(messageItem(nextId("msg"), state, status));
+    const parts: MessagePart[] = [];
+    if (state.text !== "" || state.refusal === "") parts.push("output_text");
+    if (state.refusal !== "") parts.push("refusal");
+    items.push(messageItem(nextId("msg"), state, status, parts));
   }
   for (const call of state.toolCalls) items.push(functionCallItem(nextId("fc"), call, status));
   return items.map(itemRecord);

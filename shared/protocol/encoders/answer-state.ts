@@ -1,4 +1,5 @@
-import type { DeltaEvent } from "../engine-event.ts";
+import { isFields } from "../engine/fields.ts";
+import type { DeltaEvent, ToolCallDelta } from "../engine-event.ts";
 import type { JsonValue } from "../json.ts";
 
 /** A tool call as it has come so far. */
@@ -24,50 +25,71 @@ export function emptyChoice(): ChoiceState {
 }
 
 /** The id of a tool call whose engine gave none: the same for the same turn and place, whichever shard ran it. */
-export function toolCallId(itemIdStem: string, choice: number, index: number): string {
+function toolCallId(itemIdStem: string, choice: number, index: number): string {
   return `call_${itemIdStem}${choice}x${index}`;
 }
 
-/** Adds a piece to its choice. Tool calls are made on their first piece and found again by index. */
-export function addDelta(state: ChoiceState, event: DeltaEvent, itemIdStem: string): void {
+/**
+ * The id that clients see of a tool call: the engine's, unless it gave none or one that another of the answer's calls
+ * (`others`) has, to which a tool's output could then not be told to belong.
+ */
+export function chooseToolCallId(
+  piece: ToolCallDelta,
+  others: readonly { readonly id: string }[],
+  itemIdStem: string,
+  choice: number,
+): string {
+  const { id, index } = piece;
+  const isUsable = id !== undefined && !others.some((other) => other.id === id);
+  return isUsable ? id : toolCallId(itemIdStem, choice, index);
+}
+
+/** Adds a piece of a tool call to its choice: `isFirst` when it is the call's first. */
+export function addToolCallPiece(
+  state: ChoiceState,
+  choice: number,
+  piece: ToolCallDelta,
+  itemIdStem: string,
+): { readonly call: ToolCallState; readonly isFirst: boolean } {
+  let call = state.toolCalls.find((other) => other.index === piece.index);
+  const isFirst = call === undefined;
+  if (call === undefined) {
+    const id = chooseToolCallId(piece, state.toolCalls, itemIdStem, choice);
+    call = { index: piece.index, id, name: "", arguments: "" };
+    state.toolCalls.push(call);
+  }
+  if (piece.name !== undefined) call.name += piece.name;
+  if (piece.arguments !== undefined) call.arguments += piece.arguments;
+  return { call, isFirst };
+}
+
+/** Adds everything of a piece but its tool calls to its choice. */
+export function addContent(state: ChoiceState, event: DeltaEvent): void {
   if (event.text !== undefined) state.text += event.text;
   if (event.reasoning !== undefined) state.reasoning += event.reasoning;
   if (event.refusal !== undefined) state.refusal += event.refusal;
   if (event.logprobs !== undefined) state.logprobs.push(event.logprobs);
   if (event.finishReason !== undefined) state.finishReason = event.finishReason;
-  for (const piece of event.toolCalls ?? []) {
-    let call = state.toolCalls.find((other) => other.index === piece.index);
-    if (call === undefined) {
-      call = {
-        index: piece.index,
-        id: piece.id ?? toolCallId(itemIdStem, event.choice, piece.index),
-        name: "",
-        arguments: "",
-      };
-      state.toolCalls.push(call);
-    }
-    if (piece.name !== undefined) call.name += piece.name;
-    if (piece.arguments !== undefined) call.arguments += piece.arguments;
-  }
 }
 
-function isRecord(
-  value: JsonValue | undefined,
-): value is { readonly [key: string]: JsonValue | undefined } {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/** Log probabilities of all pieces as one object: arrays of the same name are joined; null when there were none. */
+/**
+ * Log probabilities of all pieces as one object: lists of the same name are joined, of other values the last counts; null
+ * when there were none. Linear in the pieces.
+ */
 export function joinLogprobs(pieces: readonly JsonValue[]): JsonValue {
   if (pieces.length === 0) return null;
   const joined = new Map<string, JsonValue>();
+  const lists = new Map<string, JsonValue[]>();
   for (const piece of pieces) {
-    if (!isRecord(piece)) continue;
+    if (!isFields(piece)) continue;
     for (const [key, value] of Object.entries(piece)) {
-      const before = joined.get(key);
-      if (Array.isArray(value) && Array.isArray(before)) joined.set(key, [...before, ...value]);
-      else if (value !== undefined && value !== null) joined.set(key, value);
-      else if (before === undefined) joined.set(key, null);
+      if (Array.isArray(value)) {
+        const list = lists.get(key) ?? [];
+        for (const entry of value) list.push(entry);
+        lists.set(key, list);
+        joined.set(key, list);
+      } else if (value !== undefined && value !== null) joined.set(key, value);
+      else if (!joined.has(key)) joined.set(key, null);
     }
   }
   return Object.fromEntries(joined);

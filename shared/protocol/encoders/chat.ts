@@ -6,7 +6,7 @@ import type { Rendering } from "../internal/turn-request.ts";
 import type { JsonObject } from "../json.ts";
 import type { Usage } from "../usage.ts";
 import { answerItems, isCutOff } from "./answer-items.ts";
-import { addDelta, emptyChoice, joinLogprobs } from "./answer-state.ts";
+import { addContent, addToolCallPiece, emptyChoice, joinLogprobs } from "./answer-state.ts";
 import type { ChoiceState } from "./answer-state.ts";
 import { jsonText } from "./json-text.ts";
 
@@ -61,7 +61,9 @@ export function createChatEncoder(rendering: Rendering, choiceCount: number): Tu
     return { event: null, data };
   }
 
-  function deltaText(event: DeltaEvent, seen: ReadonlySet<number>): string {
+  /** Adds a piece to its choice and returns the chunk's `delta` as JSON. */
+  function addDelta(state: ChoiceState, event: DeltaEvent): string {
+    addContent(state, event);
     const fields: string[] = [];
     if (event.text !== undefined) fields.push(`"content":${jsonText(event.text)}`);
     if (event.reasoning !== undefined)
@@ -69,14 +71,14 @@ export function createChatEncoder(rendering: Rendering, choiceCount: number): Tu
     if (event.refusal !== undefined) fields.push(`"refusal":${jsonText(event.refusal)}`);
     if (event.toolCalls !== undefined) {
       const calls = event.toolCalls.map((piece) => {
-        const state = choices[event.choice]?.toolCalls.find((call) => call.index === piece.index);
+        const { call, isFirst } = addToolCallPiece(state, event.choice, piece, itemIdStem);
         const called = {
           ...(piece.name === undefined ? {} : { name: piece.name }),
           arguments: piece.arguments ?? "",
         };
-        return seen.has(piece.index)
-          ? { index: piece.index, function: called }
-          : { index: piece.index, id: state?.id ?? "", type: "function", function: called };
+        return isFirst
+          ? { index: piece.index, id: call.id, type: "function", function: called }
+          : { index: piece.index, function: called };
       });
       fields.push(`"tool_calls":${jsonText(calls)}`);
     }
@@ -91,10 +93,8 @@ export function createChatEncoder(rendering: Rendering, choiceCount: number): Tu
     delta(event) {
       const state = choices[event.choice];
       if (state === undefined) return [];
-      const seen = new Set(state.toolCalls.map((call) => call.index));
-      addDelta(state, event, itemIdStem);
+      const delta = addDelta(state, event);
       const frames: ClientFrame[] = [];
-      const delta = deltaText(event, seen);
       const logprobs = event.logprobs === undefined ? "null" : jsonText(event.logprobs);
       if (delta !== "{}" || logprobs !== "null")
         frames.push(frame(event.choice, delta, logprobs, null));

@@ -3,13 +3,13 @@ import type { TurnEncoder } from "../encoder.ts";
 import type { ClientFrame } from "../internal/stream.ts";
 import type { Rendering } from "../internal/turn-request.ts";
 import { isCutOff } from "./answer-items.ts";
-import { addDelta, emptyChoice, joinLogprobs } from "./answer-state.ts";
+import { addContent, emptyChoice, joinLogprobs } from "./answer-state.ts";
 import { chatUsage, doneFrame } from "./chat.ts";
 import { jsonText } from "./json-text.ts";
 
 /** Completions: `text_completion` objects, streamed or whole. */
 export function createCompletionsEncoder(rendering: Rendering, choiceCount: number): TurnEncoder {
-  const { publicId, createdAtSeconds, model, includeUsage, itemIdStem } = rendering;
+  const { publicId, createdAtSeconds, model, includeUsage } = rendering;
   const choices = Array.from({ length: choiceCount }, emptyChoice);
   const head = `{"id":${jsonText(publicId)},"object":"text_completion","created":${createdAtSeconds},"model":${jsonText(model)},"choices":[`;
   const tail = includeUsage ? '],"usage":null}' : "]}";
@@ -19,7 +19,7 @@ export function createCompletionsEncoder(rendering: Rendering, choiceCount: numb
     delta(event) {
       const state = choices[event.choice];
       if (state === undefined) return [];
-      addDelta(state, event, itemIdStem);
+      addContent(state, event);
       const frames: ClientFrame[] = [];
       const logprobs = event.logprobs === undefined ? "null" : jsonText(event.logprobs);
       const frame = (text: string, logprobsText: string, finishReason: string | null): void => {

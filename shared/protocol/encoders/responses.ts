@@ -1,5 +1,6 @@
 import type { ErrorOutcome } from "../../errors/gateway-error.ts";
 import type { TurnEncoder } from "../encoder.ts";
+import { isFields } from "../engine/fields.ts";
 import type { DeltaEvent } from "../engine-event.ts";
 import type { ClientFrame } from "../internal/stream.ts";
 import type { Rendering } from "../internal/turn-request.ts";
@@ -12,8 +13,8 @@ import {
   messageItem,
   reasoningItem,
 } from "./answer-items.ts";
-import type { OutputItem } from "./answer-items.ts";
-import { toolCallId } from "./answer-state.ts";
+import type { MessagePart, OutputItem } from "./answer-items.ts";
+import { chooseToolCallId } from "./answer-state.ts";
 import { jsonText } from "./json-text.ts";
 
 /** Usage in OpenAI's responses shape. */
@@ -27,7 +28,10 @@ export function responsesUsage(usage: Usage): JsonObject {
   };
 }
 
-/** An output item on its way: opened by its first piece, closed when another kind begins or the turn ends. */
+/**
+ * An output item on its way. Reasoning and messages end when an item of another kind begins; a function call is open until the turn
+ * ends, because an engine may go on with its arguments at any time and one call must stay one item.
+ */
 type OpenItem =
   | { readonly kind: "reasoning"; readonly id: string; readonly index: number; text: string }
   | {
@@ -36,7 +40,7 @@ type OpenItem =
       readonly index: number;
       text: string;
       refusal: string;
-      parts: ("output_text" | "refusal")[];
+      readonly parts: MessagePart[];
       readonly logprobs: JsonValue[];
     }
   | {
@@ -50,16 +54,14 @@ type OpenItem =
     };
 
 /** Log probabilities of a chat chunk (`{content: [...]}`) as the list that responses events carry. */
-function logprobList(value: JsonValue | undefined): readonly JsonValue[] {
-  if (typeof value !== "object" || value === null || Array.isArray(value) || !("content" in value))
-    return [];
-  const { content } = value;
+function logprobListOf(value: JsonValue | undefined): readonly JsonValue[] {
+  const content = isFields(value) ? value["content"] : null;
   return Array.isArray(content) ? content : [];
 }
 
 function finalItem(open: OpenItem, status: string): OutputItem {
   if (open.kind === "reasoning") return reasoningItem(open.id, open.text);
-  if (open.kind === "message") return messageItem(open.id, open, status, open.logprobs);
+  if (open.kind === "message") return messageItem(open.id, open, status, open.parts, open.logprobs);
   return functionCallItem(
     open.id,
     { id: open.callId, name: open.name, arguments: open.arguments },
@@ -76,6 +78,7 @@ export function createResponsesEncoder(rendering: Rendering): TurnEncoder {
   let sequence = 0;
   let finishReason: string | null = null;
   const open: OpenItem[] = [];
+  const callIds: { readonly id: string }[] = [];
   const output: (OutputItem | null)[] = [];
 
   function frame(type: string, fields: JsonObject): ClientFrame {
@@ -165,9 +168,11 @@ export function createResponsesEncoder(rendering: Rendering): TurnEncoder {
     frames.push(frame("response.output_item.done", { output_index: item.index, item: whole.item }));
   }
 
-  /** Closes what cannot go on beside an item of `kind`; function calls may be open beside one another. */
+  /** Closes what an item of `kind` ends as it begins or goes on. */
   function closeOthers(kind: OpenItem["kind"], frames: ClientFrame[]): void {
-    for (const item of [...open]) if (item.kind !== kind) close(item, "completed", frames);
+    // At most one reasoning or message item is open, so that the list does not change under the search.
+    const other = open.find((item) => item.kind !== kind && item.kind !== "call");
+    if (other !== undefined) close(other, "completed", frames);
   }
 
   function messageOf(frames: ClientFrame[]): Extract<OpenItem, { kind: "message" }> {
@@ -190,7 +195,7 @@ export function createResponsesEncoder(rendering: Rendering): TurnEncoder {
 
   function partOf(
     item: Extract<OpenItem, { kind: "message" }>,
-    kind: "output_text" | "refusal",
+    kind: MessagePart,
     frames: ClientFrame[],
   ): { readonly item_id: string; readonly output_index: number; readonly content_index: number } {
     let contentIndex = item.parts.indexOf(kind);
@@ -206,6 +211,24 @@ export function createResponsesEncoder(rendering: Rendering): TurnEncoder {
       );
     }
     return { ...place(item), content_index: contentIndex };
+  }
+
+  /** Whether the piece is a token without text of the open message: part of a character, say. */
+  function addsOnlyLogprobs(event: DeltaEvent): boolean {
+    const { logprobs, reasoning, refusal, toolCalls } = event;
+    const isOther = reasoning !== undefined || refusal !== undefined || toolCalls !== undefined;
+    if (isOther || logprobListOf(logprobs).length === 0) return false;
+    return open.some((item) => item.kind === "message" && item.parts.includes("output_text"));
+  }
+
+  function addText(event: DeltaEvent, frames: ClientFrame[]): void {
+    const item = messageOf(frames);
+    const at = partOf(item, "output_text", frames);
+    const delta = event.text ?? "";
+    const logprobs = logprobListOf(event.logprobs);
+    item.text += delta;
+    for (const entry of logprobs) item.logprobs.push(entry);
+    frames.push(frame("response.output_text.delta", { ...at, delta, logprobs }));
   }
 
   function addReasoning(text: string, frames: ClientFrame[]): void {
@@ -224,19 +247,20 @@ export function createResponsesEncoder(rendering: Rendering): TurnEncoder {
 
   function addToolCalls(event: DeltaEvent, frames: ClientFrame[]): void {
     for (const piece of event.toolCalls ?? []) {
-      closeOthers("call", frames);
       let item = open.find((other) => other.kind === "call" && other.toolIndex === piece.index);
       if (item === undefined) {
+        closeOthers("call", frames);
         const index = output.length;
         item = {
           kind: "call",
           id: `fc_${itemIdStem}_${index}`,
           index,
           toolIndex: piece.index,
-          callId: piece.id ?? toolCallId(itemIdStem, event.choice, piece.index),
+          callId: chooseToolCallId(piece, callIds, itemIdStem, event.choice),
           name: piece.name ?? "",
           arguments: "",
         };
+        callIds.push({ id: item.callId });
         add(item, frames);
       } else if (item.kind === "call" && piece.name !== undefined) {
         item.name += piece.name;
@@ -261,14 +285,7 @@ export function createResponsesEncoder(rendering: Rendering): TurnEncoder {
     delta(event) {
       const frames: ClientFrame[] = [];
       if (event.reasoning !== undefined) addReasoning(event.reasoning, frames);
-      if (event.text !== undefined) {
-        const item = messageOf(frames);
-        const at = partOf(item, "output_text", frames);
-        const logprobs = logprobList(event.logprobs);
-        item.text += event.text;
-        item.logprobs.push(...logprobs);
-        frames.push(frame("response.output_text.delta", { ...at, delta: event.text, logprobs }));
-      }
+      if (event.text !== undefined || addsOnlyLogprobs(event)) addText(event, frames);
       if (event.refusal !== undefined) {
         const item = messageOf(frames);
         const at = partOf(item, "refusal", frames);
