@@ -31,7 +31,7 @@ function readRetryAfterMs(headers: Headers): number | null {
 }
 
 /** The cell's error, or null when what answered is no cell: a proxy, a page, another server. */
-async function readError(response: Response): Promise<ErrorOutcome | null> {
+export async function readError(response: Response): Promise<ErrorOutcome | null> {
   const length = Number(response.headers.get("content-length") ?? "0");
   if (length > errorBodyBytesMax) {
     await response.body?.cancel();
@@ -57,7 +57,7 @@ async function readError(response: Response): Promise<ErrorOutcome | null> {
  * Codes that a cell may answer with before it has accepted a turn. Any other error without an outcome is about the call
  * itself (its signature, shape, fence or address) and is ours to repair: a client must never see it as its own fault.
  */
-const refusalCodes: ReadonlySet<ErrorCode> = new Set([
+export const refusalCodes: ReadonlySet<ErrorCode> = new Set([
   "saturated",
   "draining",
   "starting",

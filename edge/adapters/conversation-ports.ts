@@ -1,17 +1,25 @@
 import { defaultConversationPolicy } from "#shared/conversation/policy.ts";
-import { framesAfter, lastSeqOf } from "#shared/conversation/frames.ts";
+import { costMicroUsd } from "#shared/budget/cost.ts";
 import type { Topology } from "#shared/config/topology.ts";
 import type { HistoryReply } from "#shared/protocol/internal/history.ts";
-import { outcomeBlockStart } from "#shared/protocol/internal/stream.ts";
-import { parseTurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
+import type { DispatchReply, PullFinding } from "#shared/conversation/watchdog.ts";
 import type { CellDescription } from "#shared/config/topology.ts";
+import type { StopReply } from "#shared/conversation/cancel-turn.ts";
 import type { CellId } from "#shared/residency/brands.ts";
-import type { ConversationPorts, PullReply } from "../objects/ports.ts";
+import type { ConversationPorts } from "../objects/ports.ts";
+import type { LedgerClient } from "../ports.ts";
+import { readError, refusalCodes } from "./cell-client.ts";
+import { readPulledText } from "./pulled-frames.ts";
 
 /** A signed call to a cell. Rejects when the cell cannot be reached or `signal` aborts; `redirect` is manual. */
 export type CellFetch = (
   cell: CellDescription,
-  call: { readonly method: string; readonly path: string; readonly body: string },
+  call: {
+    readonly method: string;
+    readonly path: string;
+    readonly body: string;
+    readonly headers?: Readonly<Record<string, string>>;
+  },
   signal: AbortSignal,
 ) => Promise<Response>;
 
@@ -19,6 +27,7 @@ export interface ConversationPortsDeps {
   readonly topology: Topology;
   readonly mode: "enforce" | "emulate";
   readonly cellFetch: CellFetch;
+  readonly ledger: Pick<LedgerClient, "settle">;
   readonly log: ConversationPorts["log"];
 }
 
@@ -27,6 +36,10 @@ const deliveryTimeoutMs = 10_000;
 /** How long a pull reads a running turn before it takes what it has, ms. */
 const pullTimeoutMs = 4_000;
 const abortTimeoutMs = 3_000;
+/** A cell answers a pull and a detached start at once; one that takes longer is not there, ms. */
+const answerTimeoutMs = 1_500;
+/** A client waits for a cancellation: the cell has this long to say what it generated, ms. */
+const stopTimeoutMs = 1_000;
 /** Characters of one pull; a turn's frame buffer in a cell is bounded by 4 MiB. */
 const pullCharactersMax = 8 * 1024 * 1024;
 
@@ -75,33 +88,6 @@ async function readUntil(body: ReadableStream<Uint8Array>, signal: AbortSignal):
   return text;
 }
 
-/**
- * Splits what a cell sent into client frames and the outcome; a block that is not whole is left out. Frames after the
- * outcome are the terminal ones, and belong to the journal too.
- */
-export function readPulledText(
-  text: string,
-  afterSeq: number,
-): Extract<PullReply, { kind: "frames" }> {
-  const whole = text.slice(0, text.lastIndexOf("\n\n") + 2);
-  const blocks = whole.split("\n\n").filter((block) => block !== "");
-  const outcomeBlock = blocks.find((block) => `${block}\n`.startsWith(outcomeBlockStart));
-  const outcome =
-    outcomeBlock === undefined
-      ? null
-      : parseTurnOutcome(outcomeBlock.slice(outcomeBlockStart.length + "data: ".length));
-  const frames = framesAfter(
-    blocks
-      .filter((block) => block.startsWith("id: "))
-      .map((block) => `${block}\n\n`)
-      .join(""),
-    afterSeq,
-  );
-  if (frames === "") return { kind: "frames", segment: null, outcome };
-  const toSeq = lastSeqOf(frames, afterSeq);
-  return { kind: "frames", segment: { fromSeq: afterSeq + 1, toSeq, text: frames }, outcome };
-}
-
 /** Runs `work` under a timeout whose timer ends with it: a timer that is left keeps an object from hibernating. */
 async function within<Result>(
   timeoutMs: number,
@@ -118,7 +104,22 @@ async function within<Result>(
 
 /** The ports of Conversation objects over signed calls to cells. Every failure is a value; nothing is retried here. */
 export function createPorts(deps: ConversationPortsDeps): ConversationPorts {
-  const { topology, mode, cellFetch, log } = deps;
+  const { topology, mode, cellFetch, ledger, log } = deps;
+
+  /** A call whose head must be there soon; `signal` bounds the body. */
+  async function answered(
+    cell: CellDescription,
+    call: Parameters<CellFetch>[1],
+    signal: AbortSignal,
+  ): Promise<Response> {
+    const head = new AbortController();
+    const timer = setTimeout(() => head.abort(), answerTimeoutMs);
+    try {
+      return await cellFetch(cell, call, AbortSignal.any([signal, head.signal]));
+    } finally {
+      clearTimeout(timer);
+    }
+  }
 
   /** The cell first, then the others of its region: they share the region's database. */
   function cellsOfRegion(cellId: CellId): readonly CellDescription[] {
@@ -173,19 +174,112 @@ export function createPorts(deps: ConversationPortsDeps): ConversationPorts {
       }
     },
 
-    async pullTurn(cellId, turnId, attempt, afterSeq) {
+    async pullTurn({ cell: cellId, turnId, attempt, afterSeq }) {
       const cell = topology.cells.get(cellId);
       if (cell === undefined) return { kind: "unknown" };
       try {
         const path = `/internal/turns/${turnId}/frames?attempt=${attempt}&after=${afterSeq}`;
-        return await within(pullTimeoutMs, async (signal): Promise<PullReply> => {
-          const response = await cellFetch(cell, { method: "GET", path, body: "" }, signal);
+        return await within(pullTimeoutMs, async (signal): Promise<PullFinding> => {
+          const response = await answered(cell, { method: "GET", path, body: "" }, signal);
           if (response.status === 404) return { kind: "unknown" };
           if (!response.ok || response.body === null) return { kind: "unreachable" };
           return readPulledText(await readUntil(response.body, signal), afterSeq);
         });
       } catch {
         return { kind: "unreachable" };
+      }
+    },
+
+    async dispatchTurn(request, traceparent) {
+      const cell = topology.cells.get(request.cell);
+      if (cell === undefined) return { kind: "unreachable" };
+      const { turnId, attempt, requestId } = request;
+      const call = {
+        method: "PUT",
+        path: `/internal/turns/${turnId}?attempt=${attempt}&detached=true`,
+        body: JSON.stringify(request),
+        headers: { "x-request-id": requestId, traceparent },
+      };
+      try {
+        return await within(pullTimeoutMs, async (signal): Promise<DispatchReply> => {
+          const response = await answered(cell, call, signal);
+          if (response.status === 202) {
+            await response.body?.cancel();
+            return { kind: "started" };
+          }
+          const error = await readError(response);
+          // What is no refusal of the prompt (a fence, a signature, a proxy's page) says nothing of the attempt.
+          if (error === null || !refusalCodes.has(error.code)) return { kind: "unreachable" };
+          return { kind: "refused", error, mayMove: error.code !== "deadline_exceeded" };
+        });
+      } catch {
+        return { kind: "unreachable" };
+      }
+    },
+
+    async stopTurn({ cell: cellId, turnId, attempt, afterSeq }) {
+      const cell = topology.cells.get(cellId);
+      if (cell === undefined) return { kind: "unknown" };
+      try {
+        const path = `/internal/turns/${turnId}?attempt=${attempt}&after=${afterSeq}`;
+        return await within(stopTimeoutMs, async (signal): Promise<StopReply> => {
+          const response = await cellFetch(cell, { method: "DELETE", path, body: "" }, signal);
+          if (response.status === 404) return { kind: "unknown" };
+          if (!response.ok || response.body === null) return { kind: "unreachable" };
+          const { segment, terminal, outcome } = readPulledText(
+            await readUntil(response.body, signal),
+            afterSeq,
+          );
+          return { kind: "stopped", segment, terminal, outcome };
+        });
+      } catch {
+        return { kind: "unreachable" };
+      }
+    },
+
+    async acknowledge({ cell: cellId, turnId, attempt }, seq) {
+      const cell = topology.cells.get(cellId);
+      if (cell === undefined) return;
+      const path = `/internal/turns/${turnId}/acknowledge`;
+      const call = { method: "POST", path, body: JSON.stringify({ attempt, seq }) };
+      try {
+        await within(answerTimeoutMs, async (signal) => {
+          const response = await cellFetch(cell, call, signal);
+          await response.body?.cancel();
+        });
+      } catch {
+        log("acknowledgeFailed", { cell: cell.id });
+      }
+    },
+
+    servedModel(jurisdictionId, modelId) {
+      const jurisdiction = topology.jurisdictions.get(jurisdictionId);
+      const model = jurisdiction?.models.get(modelId);
+      if (jurisdiction === undefined || model === undefined) return null;
+      const serving = new Set(
+        jurisdiction.shards.filter((shard) => shard.model === modelId).map((shard) => shard.cell),
+      );
+      return {
+        model,
+        cells: jurisdiction.cells.map(({ id }) => id).filter((id) => serving.has(id)),
+      };
+    },
+
+    async settle({ model: modelId, promptTokens, completionTokens, ...reservation }) {
+      const { tenant, jurisdiction, reservationId } = reservation;
+      const model = topology.jurisdictions.get(jurisdiction)?.models.get(modelId) ?? null;
+      const tokens = { prompt: promptTokens, completion: completionTokens };
+      try {
+        await ledger.settle({
+          tenant,
+          jurisdiction,
+          reservationId,
+          tokens: promptTokens + completionTokens,
+          costMicroUsd: costMicroUsd(model, tokens),
+        });
+        return "settled";
+      } catch {
+        return "unavailable";
       }
     },
   };

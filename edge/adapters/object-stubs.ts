@@ -100,6 +100,7 @@ export function createOpenConversation(bindings: ObjectBindings): OpenConversati
       checkpoint: forward("checkpoint"),
       completeTurn: forward("completeTurn"),
       failover: forward("failover"),
+      cancelTurn: forward("cancelTurn"),
       readTurn: forward("readTurn"),
       readTurnInput: forward("readTurnInput"),
       readContext: forward("readContext"),

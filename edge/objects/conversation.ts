@@ -1,6 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { createConversationPorts } from "../deps.ts";
 import { beginTurn } from "#shared/conversation/begin-turn.ts";
+import { readCancelled, requestCancel } from "#shared/conversation/cancel-turn.ts";
 import {
   addItems,
   createConversation,
@@ -40,18 +41,19 @@ import {
   readTurn,
   readTurnInput,
 } from "#shared/conversation/turns.ts";
-import { afterPull, duePull, watchdogDueMs } from "#shared/conversation/watchdog.ts";
-import type { Pull } from "#shared/conversation/watchdog.ts";
+import { dueWork, watchdogDueMs } from "#shared/conversation/watchdog.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
 import type { ItemRecord } from "#shared/protocol/internal/turn-outcome.ts";
-import { asTurnId } from "#shared/residency/identifiers.ts";
 import type { ConversationPorts } from "./ports.ts";
 import { SqliteConversationStore } from "./sqlite-conversation-store.ts";
+import { carryOut } from "./turn-work.ts";
 
 /** Items wait this long for others before they go to the database, ms: one delivery for a short turn instead of two. */
 const deliveryDelayMs = 1_000;
 /** Deliveries per alarm; the next alarm goes on. */
 const deliveriesPerAlarmMax = 50;
+/** Times that a cancellation follows a turn that is being begun anew elsewhere at the same time. */
+const cancelTriesMax = 3;
 /** How long an erasure waits for the database before it answers, ms; the outbox goes on afterwards. */
 const erasureWaitMs = 2_000;
 
@@ -76,6 +78,8 @@ export class Conversation extends DurableObject<Env> implements ConversationRpc 
   #deliveryTries = 0;
   #deliveryNotBeforeMs = 0;
   #isDelivering = false;
+  /** Ends the pause of an alarm that is under way: the turn wants something now. */
+  #wake: (() => void) | null = null;
   /** Set when a sink has seen a higher incarnation: this instance is a zombie and does nothing outside any more. */
   #isFenced = false;
 
@@ -122,6 +126,7 @@ export class Conversation extends DurableObject<Env> implements ConversationRpc 
     try {
       const result = this.#step(run);
       await this.#setAlarm();
+      this.#wake?.();
       return result;
     } catch (error) {
       this.#ports.log("objectFailed", {
@@ -231,6 +236,20 @@ export class Conversation extends DurableObject<Env> implements ConversationRpc 
     );
   }
 
+  async cancelTurn(
+    input: Parameters<ConversationRpc["cancelTurn"]>[0],
+  ): ReturnType<ConversationRpc["cancelTurn"]> {
+    const { scope, turnRandom } = input;
+    for (let tries = 0; tries < cancelTriesMax; tries += 1) {
+      const requested = await this.#result(scope, (context) => requestCancel(context, input));
+      if (requested.kind === "refused") return requested;
+      const { value: work } = requested;
+      if (work === null || this.#isFenced) break;
+      await carryOut(this.#ports, (run) => this.#step(run), work);
+    }
+    return this.#result(scope, (context) => readCancelled(context, turnRandom));
+  }
+
   async readTurn(
     input: Parameters<ConversationRpc["readTurn"]>[0],
   ): ReturnType<ConversationRpc["readTurn"]> {
@@ -267,8 +286,7 @@ export class Conversation extends DurableObject<Env> implements ConversationRpc 
   override async alarm(): Promise<void> {
     this.#alarmAtMs = null;
     try {
-      await this.#deliver(this.#ports.now() + 20_000);
-      await this.#watch();
+      await this.#drive(this.#deliver(this.#ports.now() + 20_000));
       this.#step(({ store, nowMs, policy }) => store.purge(nowMs, policy.journalKeptMs));
     } catch (error) {
       this.#ports.log("alarmFailed", { reason: error instanceof Error ? error.name : "unknown" });
@@ -278,22 +296,34 @@ export class Conversation extends DurableObject<Env> implements ConversationRpc 
   }
 
   async #send(delivery: Delivery): Promise<Parameters<typeof confirmDelivery>[2]> {
-    if (delivery.kind === "history")
-      return this.#ports.deliverHistory(delivery.cell, delivery.command);
-    const reply = await this.#ports.abortTurn(delivery.cell, delivery.turnId, delivery.attempt);
-    return reply === "aborted" ? { kind: "aborted" } : { kind: "unavailable" };
+    switch (delivery.kind) {
+      case "history":
+        return this.#ports.deliverHistory(delivery.cell, delivery.command);
+      case "settle":
+        return { kind: await this.#ports.settle(delivery) };
+      case "abort": {
+        const { cell, turnId, attempt } = delivery;
+        const reply = await this.#ports.abortTurn(cell, turnId, attempt);
+        return reply === "aborted" ? { kind: "aborted" } : { kind: "unavailable" };
+      }
+    }
   }
 
-  /** Delivers the outbox in order until it is empty, a delivery fails, or `untilMs` has passed. One runs at a time. */
+  /**
+   * Delivers the outbox until it is empty or `untilMs` has passed. What fails is left for later, and so is what must come
+   * after it; the rest goes on: a cell that is gone must not keep the history from the database. One runs at a time.
+   */
   async #deliver(untilMs: number): Promise<void> {
     if (this.#isDelivering || this.#isFenced) return;
     this.#isDelivering = true;
+    const failedIds = new Set<number>();
+    let hasHistory = false;
     try {
       for (let count = 0; count < deliveriesPerAlarmMax; count += 1) {
         const nowMs = this.#ports.now();
         if (nowMs < this.#deliveryNotBeforeMs || nowMs >= untilMs) return;
-        const delivery = nextDelivery(this.#context());
-        if (delivery === null) return;
+        const delivery = nextDelivery(this.#context(), { outboxIds: failedIds, hasHistory });
+        if (delivery === null) break;
         const reply = await this.#send(delivery);
         const result = this.#step((context) => confirmDelivery(context, delivery, reply));
         if (result === "fenced") {
@@ -301,56 +331,50 @@ export class Conversation extends DurableObject<Env> implements ConversationRpc 
           this.#ports.log("objectFenced", {});
           return;
         }
-        if (result === "retry") {
-          this.#deliveryNotBeforeMs =
-            this.#ports.now() + deliveryRetryMs(this.#context(), this.#deliveryTries);
-          this.#deliveryTries += 1;
-          return;
-        }
-        this.#deliveryTries = 0;
+        if (result === "delivered") continue;
+        for (const id of delivery.outboxIds) failedIds.add(id);
+        hasHistory ||= delivery.kind === "history";
       }
+      if (failedIds.size === 0 && !hasHistory) {
+        this.#deliveryTries = 0;
+        return;
+      }
+      this.#deliveryNotBeforeMs =
+        this.#ports.now() + deliveryRetryMs(this.#context(), this.#deliveryTries);
+      this.#deliveryTries += 1;
     } finally {
       this.#isDelivering = false;
     }
   }
 
-  /** Looks after a running turn that nobody has reported for a while. */
-  async #watch(): Promise<void> {
-    const pull = duePull(this.#context());
-    if (pull === null || this.#isFenced) return;
-    const reply = await this.#ports.pullTurn(pull.cell, pull.turnId, pull.attempt, pull.afterSeq);
-    if (reply.kind !== "frames") {
-      this.#step((context) => afterPull(context, pull, reply.kind));
-      return;
-    }
-    const scope = this.#scopeOf(pull);
-    if (scope === null) return;
-    const { turnId, attempt } = pull;
-    const { segment, outcome } = reply;
-    this.#step((context) => {
-      if (outcome !== null) {
-        completeTurn(context, { scope, turnId: outcome.turnId, attempt, segment, outcome });
-        return;
-      }
-      if (segment !== null)
-        checkpoint(context, { scope, turnId: asTurnId(turnId), attempt, segment });
-      afterPull(context, pull, "running");
+  /** Does what is due for the running turn, beside a delivery that may take long; returns when both have nothing to do. */
+  async #drive(delivering: Promise<void>): Promise<void> {
+    let isDelivered = false;
+    const delivered = delivering.finally(() => {
+      isDelivered = true;
     });
+    for (;;) {
+      if (this.#isFenced) return delivered;
+      const work = dueWork(this.#context());
+      if (work !== null) await carryOut(this.#ports, (run) => this.#step(run), work);
+      else if (isDelivered) return delivered;
+      else await this.#nextWork(delivered);
+    }
   }
 
-  /** The object's own scope, for steps that no caller began. */
-  #scopeOf(pull: Pull): ConversationScope | null {
-    const head = this.#store.readHead();
-    if (head === null) return null;
-    const { tenant, jurisdiction, conversationId } = head;
-    return {
-      tenant,
-      jurisdiction,
-      conversationId,
-      conversationRandom: "",
-      requestId: pull.turnId,
-      traceparent: "",
-    };
+  /** Waits until the turn wants something, or `until` is over. */
+  async #nextWork(until: Promise<void>): Promise<void> {
+    const woken = Promise.withResolvers<void>();
+    this.#wake = woken.resolve;
+    const dueMs = watchdogDueMs(this.#context());
+    const timer =
+      dueMs === null ? null : setTimeout(woken.resolve, Math.max(1, dueMs - this.#ports.now()));
+    try {
+      await Promise.race([woken.promise, until]);
+    } finally {
+      this.#wake = null;
+      if (timer !== null) clearTimeout(timer);
+    }
   }
 
   /** Sets the alarm at the earliest due time; writes only when that changes. */

@@ -1,22 +1,27 @@
 import type { ConversationPolicy } from "#shared/conversation/policy.ts";
-import type { JournalSegment } from "#shared/conversation/rpc.ts";
-import type { ObjectPin } from "#shared/config/topology.ts";
+import type { StopReply } from "#shared/conversation/cancel-turn.ts";
+import type { AttemptAddress, DispatchReply, PullFinding } from "#shared/conversation/watchdog.ts";
+import type { ModelDescription, ObjectPin } from "#shared/config/topology.ts";
 import type { HistoryCommand, HistoryReply } from "#shared/protocol/internal/history.ts";
-import type { TurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
-import type { CellId, Jurisdiction } from "#shared/residency/brands.ts";
+import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
+import type { CellId, Jurisdiction, TenantId } from "#shared/residency/brands.ts";
 
-/** What a cell knows of a turn that the object asks for. */
-export type PullReply =
-  | {
-      readonly kind: "frames";
-      /** Client frames after the seq that was asked for; null when there are none yet. */
-      readonly segment: JournalSegment | null;
-      /** Set when the turn has ended. */
-      readonly outcome: TurnOutcome | null;
-    }
-  /** The cell answered that it does not know this attempt of the turn. */
-  | { readonly kind: "unknown" }
-  | { readonly kind: "unreachable" };
+/** A model as a jurisdiction serves it. */
+export interface ServedModel {
+  readonly model: ModelDescription;
+  /** The jurisdiction's cells that have a shard of it, in the topology's order. */
+  readonly cells: readonly CellId[];
+}
+
+/** What a turn used of what was reserved for it. */
+export interface Settlement {
+  readonly tenant: TenantId;
+  readonly jurisdiction: Jurisdiction;
+  readonly reservationId: string;
+  readonly model: string;
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+}
 
 /** What a Conversation object needs of the world outside its storage. Made by edge/deps.ts from the environment. */
 export interface ConversationPorts {
@@ -34,7 +39,17 @@ export interface ConversationPorts {
   /** Tells the cell to stop a turn and forget its frames. `unreachable` is tried again later. Never throws. */
   abortTurn(cell: CellId, turnId: string, attempt: number): Promise<"aborted" | "unreachable">;
   /** Reads what the cell has of a turn, for a few seconds at most. Never throws. */
-  pullTurn(cell: CellId, turnId: string, attempt: number, afterSeq: number): Promise<PullReply>;
+  pullTurn(attempt: AttemptAddress & { readonly afterSeq: number }): Promise<PullFinding>;
+  /** Starts an attempt at its cell, or finds that it runs there; does not wait for its answer. Never throws. */
+  dispatchTurn(request: TurnRequest, traceparent: string): Promise<DispatchReply>;
+  /** Tells the cell to stop an attempt at once, and takes what it generated after `afterSeq`. Never throws. */
+  stopTurn(attempt: AttemptAddress & { readonly afterSeq: number }): Promise<StopReply>;
+  /** Lets the cell forget frames up to `seq`, which are journaled. Best effort; never throws. */
+  acknowledge(attempt: AttemptAddress, seq: number): Promise<void>;
+  /** Null when the jurisdiction does not serve the model (any more). */
+  servedModel(jurisdiction: Jurisdiction, model: string): ServedModel | null;
+  /** Settles a reservation in the tenant's ledger, which takes it once. `unavailable` is tried again. Never throws. */
+  settle(settlement: Settlement): Promise<"settled" | "unavailable">;
   /** Writes one allow-listed log line: an event name, ids and counts, never content. */
   log(event: string, fields: Readonly<Record<string, string | number | boolean>>): void;
 }

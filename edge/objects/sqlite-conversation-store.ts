@@ -64,6 +64,20 @@ function pieces(text: string): string[] {
   return found;
 }
 
+/** Fields that rows of an earlier version lack: such a turn is one that a Worker drives. */
+const laterFields = {
+  continuations: 0,
+  drivenBy: "worker",
+  isBackground: false,
+  dispatchDueMs: null,
+  dispatchFailures: 0,
+  restarts: 0,
+  seams: 0,
+  restartedAfterSeq: null,
+  cancelledAtMs: null,
+  reservationId: null,
+} as const satisfies Partial<StoredTurn>;
+
 /** The machine's store on a Durable Object's SQLite; docs/storage-schema.md describes every table. */
 export class SqliteConversationStore implements ConversationStore {
   readonly #sql: SqlStorage;
@@ -201,8 +215,9 @@ export class SqliteConversationStore implements ConversationStore {
   }
 
   #turnOf(json: string): StoredTurn {
-    const { hasBody, ...rest } = JSON.parse(json) as Omit<StoredTurn, "body"> & {
-      hasBody: boolean;
+    const { hasBody, ...rest }: Omit<StoredTurn, "body"> & { hasBody: boolean } = {
+      ...laterFields,
+      ...(JSON.parse(json) as Omit<StoredTurn, "body"> & { hasBody: boolean }),
     };
     if (!hasBody) return { ...rest, body: null };
     const parts = this.#sql

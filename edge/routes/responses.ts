@@ -1,6 +1,5 @@
 import type { Context, Hono } from "hono";
-import type { ConversationScope, TurnView } from "#shared/conversation/rpc.ts";
-import { errorBody } from "#shared/errors/gateway-error.ts";
+import type { ConversationScope } from "#shared/conversation/rpc.ts";
 import type { ItemRecord } from "#shared/protocol/internal/turn-outcome.ts";
 import type { NewItem, ResponsesRequest } from "#shared/protocol/openai/generation-request.ts";
 import { isItemReference } from "#shared/protocol/openai/input-items.ts";
@@ -13,6 +12,7 @@ import { runDurable } from "../turns/durable-lane.ts";
 import { engineBodyOf } from "../turns/durable-turn.ts";
 import { prepareTurn, throwRefusal } from "../turns/prepared-turn.ts";
 import type { PreparedTurn } from "../turns/prepared-turn.ts";
+import { responseText } from "../turns/response-text.ts";
 import { runStateless } from "../turns/stateless-lane.ts";
 import { itemIdMinter, openClientId, scopeOfRandom } from "../turns/turn-ids.ts";
 import { freshPlaces, readIdempotency, readRequest, respond } from "./generate.ts";
@@ -159,28 +159,11 @@ function openResponse(deps: EdgeDeps, c: Context<EdgeEnvironment>) {
   });
 }
 
-/** A response that has no answer (yet), in OpenAI's shape. */
-function responseWithoutAnswer(turn: TurnView): string {
-  const { rendering, error } = turn;
-  return JSON.stringify({
-    id: turn.publicId,
-    object: "response",
-    created_at: rendering.createdAtSeconds,
-    status: turn.state === "running" ? "in_progress" : turn.state,
-    error: error === null ? null : { code: error.code, message: errorBody(error).error.message },
-    incomplete_details: null,
-    ...rendering.echo,
-    model: rendering.model,
-    output: [],
-    usage: null,
-  });
-}
-
 async function retrieve(deps: EdgeDeps, c: Context<EdgeEnvironment>): Promise<Response> {
   const { scope, turnRandom } = await openResponse(deps, c);
   const read = await deps.openConversation(scope).readTurn({ scope, turnRandom });
   if (read.kind === "refused") throwRefusal(read.error);
-  return new Response(read.value.body ?? responseWithoutAnswer(read.value), {
+  return new Response(responseText(read.value), {
     headers: { "content-type": "application/json" },
   });
 }

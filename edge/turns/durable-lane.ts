@@ -9,6 +9,7 @@ import type { CellAnswer, EdgeDeps } from "../ports.ts";
 import type { Hops, RequestFacts } from "../request-facts.ts";
 import { beginTurn, composeTurn, engineBodyOf, leasedRequest } from "./durable-turn.ts";
 import type { DurableTurn, TurnPlace } from "./durable-turn.ts";
+import { answerBackground } from "./background-turn.ts";
 import { renderErrorFrames } from "./error-frames.ts";
 import { answerHeaders, refuse, streamContentType } from "./lane-answer.ts";
 import type { LaneAnswer } from "./lane-answer.ts";
@@ -258,7 +259,7 @@ export async function runDurable(
   const newItems = place.newItems(itemIdMinter(turn.ids.itemIdStem));
   let seedItems: readonly ItemRecord[] = [];
   try {
-    let begun = await beginTurn(facts, turn, at, seedItems, newItems);
+    let begun = await beginTurn(facts, turn, at, seedItems, newItems, reservation.id);
     if (begun.kind === "fork") {
       // The parent is no longer the last turn there: this one goes on in a conversation of its own.
       seedItems = begun.items;
@@ -269,19 +270,21 @@ export async function runDurable(
         conversationRandom: place.forkRandom,
       };
       turn = await composeTurn(deps, facts, prepared, at.conversationRandom);
-      begun = await beginTurn(facts, turn, at, seedItems, newItems);
+      begun = await beginTurn(facts, turn, at, seedItems, newItems, reservation.id);
     }
     switch (begun.kind) {
       case "lease":
         return await new DurableRun(deps, facts, prepared, turn).relay(begun.lease, reservation);
-      case "replay":
-        reservation.settle({ kind: "nothing" });
-        return await replayTurn(deps, facts, {
-          turn: begun.turn,
-          scope: turn.scope,
-          object: turn.object,
-          rateLimit: reservation.headers,
-        });
+      case "background":
+      case "replay": {
+        // The object settles what was reserved for a turn of its own; a repeat's own reservation is for nothing.
+        if (begun.turn.turnId !== turn.ids.turnId) reservation.settle({ kind: "nothing" });
+        const { scope, object } = turn;
+        const replay = { turn: begun.turn, scope, object, rateLimit: reservation.headers };
+        return begun.turn.isBackground
+          ? await answerBackground(deps, facts, replay)
+          : await replayTurn(deps, facts, replay);
+      }
       case "refused":
         reservation.settle({ kind: "nothing" });
         return refuse(begun.error, noCell, reservation.headers);

@@ -28,6 +28,8 @@ export interface TurnPlace {
   readonly parentTurnRandom: string | null;
   readonly idempotency: IdempotencyClaim | null;
   readonly isStored: boolean;
+  /** Whether the object runs the turn without this Worker. */
+  readonly isBackground?: boolean;
   /** The items that this request adds, with ids of the turn. */
   readonly newItems: (mintItemId: MintItemId) => readonly ItemRecord[];
   /** Random part of the conversation that a fork begins; an idempotent repeat must name the same one. */
@@ -93,6 +95,7 @@ export function beginTurn(
   place: TurnPlace,
   seedItems: readonly ItemRecord[],
   newItems: readonly ItemRecord[],
+  reservationId: string | null,
 ): Promise<BeginTurnResult> {
   return turn.object.beginTurn({
     scope: turn.scope,
@@ -105,6 +108,8 @@ export function beginTurn(
     newItems,
     template: turn.template,
     isStored: place.isStored,
+    isBackground: place.isBackground ?? false,
+    reservationId,
     deadlineMs: facts.deadlineMs,
     cells: turn.cells.map(({ id }) => id),
   });

@@ -1,3 +1,4 @@
+import { costMicroUsd } from "#shared/budget/cost.ts";
 import type { LimitState } from "#shared/budget/rpc.ts";
 import type { TurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
 import type { EdgeDeps } from "../ports.ts";
@@ -22,6 +23,8 @@ export interface LimitRefusal {
 /** What was reserved for a request, and how it is given back. */
 export interface Reservation {
   readonly kind: "reserved";
+  /** Null when the tenant has no limits, and nothing was reserved. */
+  readonly id: string | null;
   /** RateLimit headers of the answer. */
   readonly headers: Readonly<Record<string, string>>;
   /** Replaces the reservation by what was used; in the background, once. */
@@ -60,15 +63,6 @@ export function rateLimitHeaders(states: readonly LimitState[]): Record<string, 
   return headers;
 }
 
-function costMicroUsd(
-  prepared: PreparedTurn,
-  tokens: { readonly prompt: number; readonly completion: number },
-): number {
-  const price = prepared.model.priceMicroUsdPerMillionTokens;
-  if (price === undefined) return 0;
-  return Math.ceil((tokens.prompt * price.input + tokens.completion * price.output) / 1_000_000);
-}
-
 /** The most that the answer can have, over all choices. */
 function completionTokensMax(prepared: PreparedTurn, hasBudget: boolean): number {
   const { api, generation, model } = prepared;
@@ -105,7 +99,7 @@ export async function reserve(
   const { tenant, jurisdiction } = facts;
   const { limits } = tenant;
   if (Object.values(limits).every((limit) => limit === undefined)) {
-    return { kind: "reserved", headers: {}, settle: () => undefined };
+    return { kind: "reserved", id: null, headers: {}, settle: () => undefined };
   }
   const hasBudget =
     limits.budgetMicroUsdPerDay !== undefined || limits.budgetMicroUsdPerMonth !== undefined;
@@ -115,7 +109,7 @@ export async function reserve(
     jurisdiction: jurisdiction.id,
     reservationId,
     tokens: prompt + completionTokensMax(prepared, false),
-    costMicroUsd: costMicroUsd(prepared, {
+    costMicroUsd: costMicroUsd(prepared.model, {
       prompt,
       completion: completionTokensMax(prepared, hasBudget),
     }),
@@ -135,9 +129,9 @@ export async function reserve(
         jurisdiction: jurisdiction.id,
         reservationId,
         tokens: tokens.prompt + tokens.completion,
-        costMicroUsd: costMicroUsd(prepared, tokens),
+        costMicroUsd: costMicroUsd(prepared.model, tokens),
       }),
     );
   };
-  return { kind: "reserved", headers, settle };
+  return { kind: "reserved", id: reservationId, headers, settle };
 }

@@ -57,6 +57,25 @@ export function followTurn(turn: RunningTurn, afterSeq: number, deps: CellDeps):
   return respondStream(streamTurn(turn, afterSeq, turn.attach(), deps, true), headers);
 }
 
+/**
+ * Ends the turn if it runs, which aborts its shard's request before this returns, and answers with the rest of its stream:
+ * frames after `afterSeq`, outcome, terminal frames. Where frames in between were acknowledged, only with the outcome.
+ */
+export function stopTurn(turn: RunningTurn, afterSeq: number, deps: CellDeps): Response {
+  turn.abort(null);
+  const { frames } = turn;
+  const from = afterSeq < frames.firstReadableAfter() ? frames.lastSeq() : afterSeq;
+  const chunks: Uint8Array[] = [];
+  let chunk = frames.read(cursorAt(from));
+  while (chunk !== null) {
+    chunks.push(chunk.bytes);
+    chunk = chunk.isEnd ? null : frames.read(chunk.cursor);
+  }
+  return new Response(Buffer.concat(chunks), {
+    headers: { ...placeHeaders(deps.cell.id, turn.shard()), "content-type": "text/event-stream" },
+  });
+}
+
 function respondStream(
   stream: ReadableStream<Uint8Array>,
   headers: Record<string, string>,

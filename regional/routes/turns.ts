@@ -8,7 +8,7 @@ import type { RunningTurn } from "../turns/running-turn.ts";
 import type { CellDeps } from "./cell-deps.ts";
 import { respondError, respondJson } from "./respond.ts";
 import { openSignedCall, readJson } from "./signed-call.ts";
-import { answerTurn, followTurn } from "./turn-answer.ts";
+import { answerTurn, followTurn, stopTurn } from "./turn-answer.ts";
 
 /** Another attempt of the turn holds it; the caller stops. */
 const fenced: ErrorOutcome = {
@@ -35,6 +35,8 @@ export function turnRoutes(deps: CellDeps): Hono {
     const begun = deps.registry.begin(request, trace);
     if (begun.kind === "refused") return respondError(begun.error);
     if (begun.kind === "fenced" || begun.kind === "gone") return respondError(fenced);
+    // The caller reads the turn later: it runs whether anybody does or not.
+    if (context.req.query("detached") === "true") return respondJson({ kind: begun.kind }, 202);
     const { turn } = begun;
     const after = request.resume?.toSeq ?? 0;
     const gone = refuseReplay(turn, after);
@@ -68,8 +70,16 @@ export function turnRoutes(deps: CellDeps): Hono {
     if (!call.ok) return call.response;
     const attempt = readCount(context.req.query("attempt"));
     if (attempt === null) return respondError(badRequest("attempt"));
-    const isKnown = deps.registry.remove(context.req.param("turnId"), attempt);
-    return isKnown ? respondJson({ kind: "ok" }) : respondError(notHere);
+    const turnId = context.req.param("turnId");
+    const found = deps.registry.find(turnId, attempt);
+    const after = readCount(context.req.query("after"));
+    if (after === null || found === null || found === "superseded") {
+      const isKnown = deps.registry.remove(turnId, attempt);
+      return isKnown ? respondJson({ kind: "ok" }) : respondError(notHere);
+    }
+    const response = stopTurn(found, after, deps);
+    deps.registry.remove(turnId, attempt);
+    return response;
   });
 
   return app;

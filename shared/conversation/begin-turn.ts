@@ -64,6 +64,21 @@ function locked(context: StepContext): Refused {
   );
 }
 
+/**
+ * The reply to a call that was made before and whose reply was lost: the same turn, never a second one. Its Worker may go on
+ * as long as it has not missed anything.
+ */
+function findSame(context: StepContext, input: BeginTurnInput): BeginTurnResult | null {
+  const head = openHead(context, input.scope);
+  const turn = head === null ? null : context.store.readTurn(input.turnRandom);
+  if (head === null || turn === null || turn.turnId !== input.turnId) return null;
+  if (turn.isBackground) return { kind: "background", turn: viewTurn(turn) };
+  const isFresh = turn.state === "running" && turn.drivenBy === "worker" && turn.journalToSeq === 0;
+  return isFresh
+    ? { kind: "lease", lease: leaseOf(context, head, turn) }
+    : { kind: "replay", turn: viewTurn(turn) };
+}
+
 /** Whether the turn follows its parent here (`null`), must fork, or is refused. */
 function followParent(
   context: StepContext,
@@ -121,7 +136,7 @@ export function leaseOf(context: StepContext, head: ConversationHead, turn: Stor
  * `deliveredSeq`), the turn and its lease. Durable when the transaction is.
  */
 export function beginTurn(context: StepContext, input: BeginTurnInput): BeginTurnResult {
-  const repeat = findRepeat(context, input);
+  const repeat = findSame(context, input) ?? findRepeat(context, input);
   if (repeat !== null) return repeat;
 
   const stored = context.store.readHead();
@@ -184,6 +199,15 @@ export function beginTurn(context: StepContext, input: BeginTurnInput): BeginTur
     endedAtMs: null,
     journalToSeq: 0,
     pullFailures: 0,
+    drivenBy: input.isBackground ? "object" : "worker",
+    isBackground: input.isBackground,
+    dispatchDueMs: input.isBackground ? context.nowMs : null,
+    dispatchFailures: 0,
+    restarts: 0,
+    seams: 0,
+    restartedAfterSeq: null,
+    cancelledAtMs: null,
+    reservationId: input.reservationId,
     continuations: 0,
     body: null,
     error: null,
@@ -201,5 +225,7 @@ export function beginTurn(context: StepContext, input: BeginTurnInput): BeginTur
   }
   head = { ...head, runningTurnRandom: input.turnRandom };
   context.store.writeHead(head);
-  return { kind: "lease", lease: leaseOf(context, head, turn) };
+  return turn.isBackground
+    ? { kind: "background", turn: viewTurn(turn) }
+    : { kind: "lease", lease: leaseOf(context, head, turn) };
 }

@@ -176,10 +176,10 @@ export function eraseConversation(
   const { store, nowMs, policy } = context;
   const recent = store.readTurnsEndedSince(nowMs - policy.cellBufferKeptMs, 64);
   const running = head.runningTurnRandom === null ? null : store.readTurn(head.runningTurnRandom);
-  // What was consumed is billed, erased or not; usage holds no content.
+  // What was consumed is billed and what was not is given back, erased or not; neither holds content.
   const usage = store
     .readOutbox(outboxKeptMax)
-    .flatMap(({ entry }) => (entry.kind === "usage" ? [entry] : []));
+    .flatMap(({ entry }) => (entry.kind === "usage" || entry.kind === "settle" ? [entry] : []));
   store.clear();
   for (const turn of running === null ? recent : [running, ...recent]) {
     store.addOutbox({ kind: "abort", cell: turn.cell, turnId: turn.turnId, attempt: turn.attempt });

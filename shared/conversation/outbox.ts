@@ -1,5 +1,5 @@
 import type { HistoryCommand, HistoryReply } from "../protocol/internal/history.ts";
-import type { CellId } from "../residency/brands.ts";
+import type { CellId, Jurisdiction, TenantId } from "../residency/brands.ts";
 import type { StepContext } from "./step.ts";
 import type { ConversationHead } from "./store.ts";
 
@@ -13,6 +13,16 @@ export type Delivery =
       readonly toSeq: number;
     }
   | {
+      readonly kind: "settle";
+      readonly tenant: TenantId;
+      readonly jurisdiction: Jurisdiction;
+      readonly reservationId: string;
+      readonly model: string;
+      readonly promptTokens: number;
+      readonly completionTokens: number;
+      readonly outboxIds: readonly number[];
+    }
+  | {
       readonly kind: "abort";
       readonly cell: CellId;
       readonly turnId: string;
@@ -20,25 +30,43 @@ export type Delivery =
       readonly outboxIds: readonly number[];
     };
 
+/** Deliveries that failed a moment ago: the others need not wait for them. */
+export interface Skipped {
+  readonly outboxIds: ReadonlySet<number>;
+  /** The history goes out in order, so all of it waits. */
+  readonly hasHistory: boolean;
+}
+
+const nothingSkipped: Skipped = { outboxIds: new Set(), hasHistory: false };
+
 function base(head: ConversationHead): Omit<HistoryCommand, "kind"> & { readonly v: 1 } {
   const { tenant, jurisdiction, conversationId } = head;
   return { v: 1, tenant, jurisdiction, conversationId, fence: head.incarnation };
 }
 
 /**
- * What to deliver next, in order: items first (gapless), then usage, deletions and the erasure. Null when the outbox is
- * empty. Items that come after `deliveredSeq` are the outbox's own rows: an item is acknowledged together with them.
+ * What to deliver next, in order: what stops work and gives money back, whatever the database does; then items (gapless),
+ * usage, deletions and the erasure. Null when the outbox is empty. Items that come after `deliveredSeq` are the outbox's own rows: an item is acknowledged together with them.
  */
-export function nextDelivery(context: StepContext): Delivery | null {
+export function nextDelivery(
+  context: StepContext,
+  skipped: Skipped = nothingSkipped,
+): Delivery | null {
   const head = context.store.readHead();
   if (head === null) return null;
   const cell = head.historyCell;
-  const rows = context.store.readOutbox(64);
+  const rows = context.store.readOutbox(64).filter(({ id }) => !skipped.outboxIds.has(id));
   const abort = rows.find((row) => row.entry.kind === "abort");
   if (abort !== undefined && abort.entry.kind === "abort") {
     const { cell: abortCell, turnId, attempt } = abort.entry;
     return { kind: "abort", cell: abortCell, turnId, attempt, outboxIds: [abort.id] };
   }
+  const settle = rows.find((row) => row.entry.kind === "settle");
+  if (settle !== undefined && settle.entry.kind === "settle") {
+    const { tenant, jurisdiction } = head;
+    return { ...settle.entry, tenant, jurisdiction, outboxIds: [settle.id] };
+  }
+  if (skipped.hasHistory) return null;
   const erase = rows.find((row) => row.entry.kind === "erase");
   if (erase !== undefined) {
     return {
@@ -113,7 +141,7 @@ export type DeliveryResult =
 export function confirmDelivery(
   context: StepContext,
   delivery: Delivery,
-  reply: HistoryReply | { readonly kind: "aborted" },
+  reply: HistoryReply | { readonly kind: "aborted" | "settled" },
 ): DeliveryResult {
   const head = context.store.readHead();
   if (head === null) return "delivered";
@@ -127,7 +155,7 @@ export function confirmDelivery(
     return "delivered";
   }
   for (const id of delivery.outboxIds) context.store.deleteOutbox(id);
-  if (delivery.kind === "abort") return "delivered";
+  if (delivery.kind !== "history") return "delivered";
   if (delivery.command.kind === "erase") {
     context.store.writeHead({ ...head, erasure: "erased" });
   } else if (delivery.toSeq > head.deliveredSeq && head.erasure === "none") {

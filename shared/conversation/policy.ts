@@ -10,8 +10,19 @@ export interface ConversationPolicy {
   readonly journalKeptMs: number;
   /** A running turn that nobody reported for this long is looked after by the object, ms. */
   readonly watchdogMs: number;
-  /** Pulls that may fail in a row before the turn is given up. */
+  /** Pulls that may fail in a row before the turn is begun anew elsewhere. */
   readonly pullFailuresMax: number;
+  /** Pause after a pull that failed, ms. */
+  readonly pullRetryMs: number;
+  /** Pause between two pulls of a turn that the object reads itself, ms. */
+  readonly pullPauseMs: number;
+  /** Times that the object begins a turn anew whose cell lost it: a prompt that kills cells must not meet all of them. */
+  readonly restartsMax: number;
+  /** Tries in a row to put a turn to a cell; a background turn is tried until its deadline. */
+  readonly dispatchFailuresMax: number;
+  /** Pause before the nth try, once every cell was tried, ms: `min(max, base * 2^n)`. */
+  readonly dispatchRetryBaseMs: number;
+  readonly dispatchRetryMaxMs: number;
   /** Times that a begun answer may be continued on another shard or cell. */
   readonly continuationsMax: number;
   /** What a refused second turn is told to wait, ms. */
@@ -31,7 +42,13 @@ export const defaultConversationPolicy: ConversationPolicy = {
   idempotencyKeptMs: 24 * 3_600_000,
   journalKeptMs: 24 * 3_600_000,
   watchdogMs: 10_000,
-  pullFailuresMax: 3,
+  pullFailuresMax: 2,
+  pullRetryMs: 500,
+  pullPauseMs: 500,
+  restartsMax: 3,
+  dispatchFailuresMax: 3,
+  dispatchRetryBaseMs: 500,
+  dispatchRetryMaxMs: 30_000,
   continuationsMax: 2,
   lockedRetryAfterMs: 1_000,
   deliveryItemsMax: 500,

@@ -64,6 +64,10 @@ export interface BeginTurnInput {
   readonly template: TurnTemplate;
   /** Whether the answer can be retrieved and resumed by id afterwards (`store`). */
   readonly isStored: boolean;
+  /** Runs without a client: the object puts the turn to its cell and reads it; the reply is `background`. */
+  readonly isBackground: boolean;
+  /** What the tenant's ledger reserved for the turn; the object settles it at the end. Null when there are no limits. */
+  readonly reservationId: string | null;
   readonly deadlineMs: number;
   /** Cells of the jurisdiction that may run it, best first; the object's home cell is taken when it is among them. */
   readonly cells: readonly CellId[];
@@ -92,6 +96,11 @@ export interface TurnView {
   readonly attempt: number;
   readonly cell: CellId;
   readonly rendering: Rendering;
+  readonly isBackground: boolean;
+  /** Running, but no cell has taken it yet. */
+  readonly isQueued: boolean;
+  /** Frames after this seq may differ from what an earlier reader saw; null when none can. */
+  readonly restartedAfterSeq: number | null;
   readonly createdAtMs: number;
   /** The answer as JSON text; null while it runs and when it failed. */
   readonly body: string | null;
@@ -101,7 +110,9 @@ export interface TurnView {
 
 export type BeginTurnResult =
   | { readonly kind: "lease"; readonly lease: TurnLease }
-  /** The idempotency key was used before with the same body. */
+  /** The turn runs without the caller. */
+  | { readonly kind: "background"; readonly turn: TurnView }
+  /** The turn exists already: the idempotency key was used before with the same body, or this very call was made before. */
   | { readonly kind: "replay"; readonly turn: TurnView }
   | { readonly kind: "fork"; readonly items: readonly ItemRecord[] }
   | { readonly kind: "refused"; readonly error: ErrorOutcome };
@@ -218,6 +229,14 @@ export interface ConversationRpc {
    * no other cell is left, or when the answer was continued as often as it may be.
    */
   failover(input: FailoverInput): Promise<FailoverResult>;
+  /**
+   * Ends a background turn: the cell is told before the reply, what was generated is billed, the input is withdrawn. A turn
+   * that has ended is given back as it is. `refused: invalid_request` for a turn that is not in the background. Repeatable.
+   */
+  cancelTurn(input: {
+    readonly scope: ConversationScope;
+    readonly turnRandom: string;
+  }): Promise<ConversationResult<TurnView>>;
   /** A turn by the random part of its ids. `refused: not_found` when it was not stored or was deleted. */
   readTurn(input: {
     readonly scope: ConversationScope;

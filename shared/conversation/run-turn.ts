@@ -15,7 +15,8 @@ import { appendItems, buryItem, openHead } from "./step.ts";
 import type { StepContext } from "./step.ts";
 import type { ConversationHead, StoredTurn } from "./store.ts";
 
-interface RunningTurn {
+/** A turn that runs, with the head that names it. */
+export interface RunningTurn {
   readonly head: ConversationHead;
   readonly turn: StoredTurn;
 }
@@ -44,13 +45,17 @@ function isHeld(value: RunningTurn | FenceReply): value is RunningTurn {
   return "turn" in value;
 }
 
-/** Writes what is new of `segment` to the journal, at most one row; frames that are there already are left out. */
-function journal(
+/**
+ * Writes what is new of `segment` to the journal, at most one row; frames that are there already are left out. A segment
+ * that would leave a gap is not written: the watchdog pulls what is missing.
+ */
+export function journal(
   context: StepContext,
   turn: StoredTurn,
   segment: JournalSegment | null,
 ): StoredTurn {
   if (segment === null || segment.toSeq <= turn.journalToSeq) return turn;
+  if (segment.fromSeq > turn.journalToSeq + 1) return turn;
   const text =
     segment.fromSeq > turn.journalToSeq
       ? segment.text
@@ -59,19 +64,13 @@ function journal(
   return { ...turn, journalToSeq: segment.toSeq };
 }
 
-/** Whether `segment` would leave a hole in the journal; such a segment is not written. */
-function leavesGap(turn: StoredTurn, segment: JournalSegment | null): boolean {
-  return segment !== null && segment.fromSeq > turn.journalToSeq + 1;
-}
-
-/** Journals frames of the running turn. A segment that would leave a gap is ignored: the watchdog pulls what is missing. */
+/** Journals frames of the running turn. */
 export function checkpoint(context: StepContext, input: CheckpointInput): FenceReply {
   const held = holdTurn(context, input.scope, input.turnId, input.attempt);
   if (!isHeld(held)) return held;
-  const turn = leavesGap(held.turn, input.segment)
-    ? held.turn
-    : journal(context, held.turn, input.segment);
-  context.store.writeTurn({ ...turn, heardAtMs: context.nowMs, pullFailures: 0 });
+  const turn = journal(context, held.turn, input.segment);
+  const drivenBy = turn.isBackground ? "object" : "worker";
+  context.store.writeTurn({ ...turn, heardAtMs: context.nowMs, pullFailures: 0, drivenBy });
   return { kind: "ok" };
 }
 
@@ -82,9 +81,7 @@ export function checkpoint(context: StepContext, input: CheckpointInput): FenceR
 export function completeTurn(context: StepContext, input: CompleteTurnInput): FenceReply {
   const held = holdTurn(context, input.scope, input.turnId, input.attempt);
   if (!isHeld(held)) return held;
-  const turn = leavesGap(held.turn, input.segment)
-    ? held.turn
-    : journal(context, held.turn, input.segment);
+  const turn = journal(context, held.turn, input.segment);
   endTurn(context, held.head, turn, input.outcome);
   return { kind: "ok" };
 }
@@ -124,9 +121,19 @@ export function endTurn(
       createdAtMs: nowMs,
     },
   });
+  if (turn.reservationId !== null) {
+    store.addOutbox({
+      kind: "settle",
+      reservationId: turn.reservationId,
+      model: turn.template.engine.model,
+      promptTokens: usage.promptTokens,
+      completionTokens: usage.completionTokens,
+    });
+  }
   store.writeTurn({
     ...turn,
     state: outcome.status,
+    dispatchDueMs: null,
     lastSeq: next.nextSeq - 1,
     endedAtMs: nowMs,
     heardAtMs: nowMs,
@@ -151,9 +158,7 @@ export function failover(context: StepContext, input: FailoverInput): FailoverRe
       ? { kind: "superseded" }
       : { kind: "stop", error: { code: "not_found", message: "The turn is not running." } };
   }
-  const journaled = leavesGap(held.turn, input.segment)
-    ? held.turn
-    : journal(context, held.turn, input.segment);
+  const journaled = journal(context, held.turn, input.segment);
   const continuations =
     journaled.continuations + input.continuations + (journaled.journalToSeq > 0 ? 1 : 0);
   if (journaled.journalToSeq > 0 && continuations > context.policy.continuationsMax) {
@@ -187,6 +192,9 @@ export function failover(context: StepContext, input: FailoverInput): FailoverRe
     cell,
     heardAtMs: context.nowMs,
     pullFailures: 0,
+    drivenBy: "worker" as const,
+    dispatchDueMs: null,
+    seams: 0,
     continuations,
   };
   context.store.writeTurn(turn);

@@ -61,6 +61,26 @@ export interface StoredTurn {
   readonly endedAtMs: number | null;
   readonly journalToSeq: number;
   readonly pullFailures: number;
+  /** Who puts the turn to its cell and reads it: the Worker of its client, or the object when that one is gone or none is. */
+  readonly drivenBy: "worker" | "object";
+  readonly isBackground: boolean;
+  /** When the object must put the attempt to its cell, ms since the epoch; null once it is there, or the Worker's to do. */
+  readonly dispatchDueMs: number | null;
+  /** Attempts in a row that a cell refused or that could not be put to it. */
+  readonly dispatchFailures: number;
+  /** Attempts that the object began because a cell had lost an earlier one. */
+  readonly restarts: number;
+  /** Seams that the running attempt has shown so far, as far as the object read it. */
+  readonly seams: number;
+  /**
+   * The journal's end when an attempt was lost whose frames a client may have seen past it; null while none was. Frames
+   * after it may differ from what was seen.
+   */
+  readonly restartedAfterSeq: number | null;
+  /** When the client asked for the end of the turn, ms since the epoch. */
+  readonly cancelledAtMs: number | null;
+  /** The ledger's reservation that the end settles; null when the tenant has no limits. */
+  readonly reservationId: string | null;
   /** How often a begun answer was continued on another shard or cell, as far as the object heard of it. */
   readonly continuations: number;
   readonly body: string | null;
@@ -71,6 +91,14 @@ export interface StoredTurn {
 /** An effect that must happen outside the object, kept until it is confirmed. */
 export type OutboxEntry =
   | { readonly kind: "usage"; readonly usage: HistoryUsage }
+  /** Replaces a reservation of the ledger by what was used; the ledger takes it once. */
+  | {
+      readonly kind: "settle";
+      readonly reservationId: string;
+      readonly model: string;
+      readonly promptTokens: number;
+      readonly completionTokens: number;
+    }
   | { readonly kind: "deleteItem"; readonly seq: number }
   | { readonly kind: "erase" }
   /** Tells a cell to stop a turn and to forget its frames. */

@@ -55,6 +55,7 @@ export const errorCodes = {
   draining: specification(503, "api_error", true),
   deadline_exceeded: specification(504, "api_error", false),
   interrupted: specification(200, "api_error", false, true),
+  cancelled: specification(200, "api_error", false),
   resume_diverged: specification(200, "api_error", false),
 } as const satisfies Record<string, ErrorSpecification>;
 

@@ -84,6 +84,8 @@ export function aTurn(turnRandom: string, overrides: Partial<BeginTurnInput> = {
     newItems: [anItem(`msg_${turnRandom}`)],
     template: aTemplate(),
     isStored: true,
+    isBackground: false,
+    reservationId: null,
     deadlineMs: 600_000,
     cells: [cellA, cellB],
     ...overrides,

@@ -16,7 +16,6 @@ import {
 } from "#shared/conversation/outbox.ts";
 import type { Delivery } from "#shared/conversation/outbox.ts";
 import { completeTurn } from "#shared/conversation/run-turn.ts";
-import { afterPull, duePull, watchdogDueMs } from "#shared/conversation/watchdog.ts";
 import type { HistoryReply } from "#shared/protocol/internal/history.ts";
 import {
   aContext,
@@ -205,50 +204,43 @@ describe("listing", () => {
   });
 });
 
-describe("the watchdog", () => {
-  function running(): MemoryConversationStore {
+describe("a delivery that fails", () => {
+  function ended(): MemoryConversationStore {
     const store = new MemoryConversationStore();
-    beginTurn(aContext(store, 1_000), aTurn(first));
+    const begun = beginTurn(aContext(store), aTurn(first, { reservationId: "r1" }));
+    if (begun.kind !== "lease") throw new Error("no lease");
+    const { turnId } = begun.lease;
+    const outcome = anOutcome(begun.lease);
+    completeTurn(aContext(store), { scope: aScope(), turnId, attempt: 1, segment: null, outcome });
+    store.addOutbox({ kind: "abort", cell: cellA, turnId, attempt: 9 });
     return store;
   }
 
-  it("is due when nobody has reported the turn for ten seconds", () => {
-    const store = running();
-    expect(watchdogDueMs(aContext(store))).toBe(11_000);
-    expect(duePull(aContext(store, 10_999))).toBeNull();
-    expect(duePull(aContext(store, 11_000))).toMatchObject({
-      cell: cellA,
-      attempt: 1,
-      afterSeq: 0,
+  it("keeps nothing waiting but what must come after it", () => {
+    const store = ended();
+    const abort = next(store);
+    expect(abort.kind).toBe("abort");
+    const outboxIds = new Set(abort.outboxIds);
+    const settle = nextDelivery(aContext(store), { outboxIds, hasHistory: false });
+    expect(settle).toMatchObject({
+      kind: "settle",
+      reservationId: "r1",
+      tenant: "acme",
+      promptTokens: 10,
+      completionTokens: 5,
     });
+    for (const id of settle?.outboxIds ?? []) outboxIds.add(id);
+    expect(nextDelivery(aContext(store), { outboxIds, hasHistory: false })?.kind).toBe("history");
+    expect(nextDelivery(aContext(store), { outboxIds, hasHistory: true })).toBeNull();
+    expect(hasDelivery(aContext(store))).toBe(true);
   });
 
-  it("waits while the cell answers", () => {
-    const store = running();
-    const pull = duePull(aContext(store, 11_000));
-    if (pull === null) throw new Error("no pull");
-    expect(afterPull(aContext(store, 11_000), pull, "running")).toBe("waiting");
-    expect(watchdogDueMs(aContext(store))).toBe(21_000);
-  });
-
-  it.each([
-    ["the cell lost the turn", ["unknown"], 11_000, "interrupted"],
-    [
-      "the cell cannot be reached three times",
-      ["unreachable", "unreachable", "unreachable"],
-      11_000,
-      "interrupted",
-    ],
-    ["the deadline has passed", ["running"], 700_000, "deadline_exceeded"],
-  ] as const)("frees the conversation when %s", (_, findings, nowMs, code) => {
-    const store = running();
-    const pull = duePull(aContext(store, nowMs));
-    if (pull === null) throw new Error("no pull");
-    const results = findings.map((finding) => afterPull(aContext(store, nowMs), pull, finding));
-    expect(results.at(-1)).toBe("ended");
-    expect(store.head?.runningTurnRandom).toBeNull();
-    expect(store.turns.get(first)).toMatchObject({ state: "failed", error: { code } });
-    expect(beginTurn(aContext(store, nowMs), aTurn("bbbbbbbbbbbb")).kind).toBe("lease");
+  it("settles once: a confirmed settlement is gone", () => {
+    const store = ended();
+    confirmDelivery(aContext(store), next(store), { kind: "aborted" });
+    expect(confirmDelivery(aContext(store), next(store), { kind: "unavailable" })).toBe("retry");
+    expect(confirmDelivery(aContext(store), next(store), { kind: "settled" })).toBe("delivered");
+    expect(next(store).kind).toBe("history");
   });
 });
 
