@@ -3,6 +3,7 @@ import { adminShardRoutes } from "./routes/admin-shards.ts";
 import type { CellDeps } from "./routes/cell-deps.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { historyRoutes } from "./routes/history.ts";
+import { prewarmRoutes } from "./routes/prewarm.ts";
 import { respondError } from "./routes/respond.ts";
 import { turnRoutes } from "./routes/turns.ts";
 
@@ -20,6 +21,7 @@ export function createCellApp(deps: CellDeps): Hono {
   app.route("/", turnRoutes(deps));
   app.route("/", historyRoutes(deps));
   app.route("/", adminShardRoutes(deps));
+  app.route("/", prewarmRoutes(deps));
   app.notFound(() => respondError({ code: "not_found", message: "There is nothing here." }));
   app.onError((error) => {
     deps.log("error", "internal_error", { reason: error.name });

@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import type { Hono } from "hono";
+import type { PrewarmPolicy } from "#shared/admission/prewarm-budget.ts";
 import { defaultQueuePolicy } from "#shared/admission/queue-policy.ts";
 import type { QueuePolicy } from "#shared/admission/queue-policy.ts";
 import { defaultBreakerPolicy } from "#shared/breaker/breaker-policy.ts";
@@ -10,6 +11,7 @@ import type { HistoryStore } from "#shared/protocol/internal/history.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
 import type { Log } from "#shared/telemetry/log-record.ts";
 import { createMetricsRegistry } from "#shared/telemetry/metrics.ts";
+import { continueTrace } from "#shared/telemetry/traceparent.ts";
 import { createCacheSalt } from "./adapters/cache-salt.ts";
 import { createCallVerifier } from "./adapters/call-verifier.ts";
 import { createDrainFile } from "./adapters/drain-file.ts";
@@ -28,9 +30,11 @@ import { createProber, defaultProberPolicy } from "./prober/prober.ts";
 import type { NotReadyReason, Readiness } from "./routes/cell-deps.ts";
 import { registerCellGauges } from "./scheduler/cell-gauges.ts";
 import { describeCell } from "./scheduler/cell-snapshot.ts";
+import { createPrewarmer } from "./scheduler/prewarmer.ts";
 import { createScheduler } from "./scheduler/scheduler.ts";
 import { createShardBook } from "./scheduler/shard-book.ts";
 import { createShardDrains } from "./scheduler/shard-drains.ts";
+import { createWarmConversations } from "./scheduler/warm-conversations.ts";
 import { createBufferBudget } from "./turns/buffer-budget.ts";
 import { createTurnRegistry, defaultRegistryPolicy } from "./turns/turn-registry.ts";
 import type { RegistryPolicy } from "./turns/turn-registry.ts";
@@ -63,6 +67,7 @@ export interface Cell {
 export interface CellOverrides {
   readonly history?: HistoryStore;
   readonly drainFile?: DrainFile;
+  readonly prewarmPolicy?: PrewarmPolicy;
   readonly writeLog?: (line: string) => void;
   readonly turnPolicy?: Partial<TurnPolicy>;
   readonly queuePolicy?: Partial<QueuePolicy>;
@@ -109,6 +114,29 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
   });
   const budget = createBufferBudget(overrides.bufferBytesMax ?? bufferBytesMax);
   const usage = createUsageQueue(history, clock);
+  const prewarmer = createPrewarmer({
+    book,
+    engines,
+    clock,
+    onReleased: () => scheduler.wake(),
+    ...(overrides.prewarmPolicy === undefined ? {} : { policy: overrides.prewarmPolicy }),
+  });
+  const warmed = metrics.counter(
+    "meridian_prewarmed_tokens_total",
+    "Prompt tokens computed ahead for conversations of drained shards.",
+  );
+  const warm = createWarmConversations({
+    history,
+    prewarmer,
+    clock,
+    contextTokensMax: (model) =>
+      config.topology.jurisdictions.get(cell.jurisdiction)?.models.get(model)?.contextTokensMax ??
+      0,
+    traceparent: () => continueTrace("", random.hex(16), random.hex(8)),
+    onWarmed: (shard, cachedTokens, promptTokens) =>
+      warmed.add({ shard }, promptTokens - cachedTokens),
+  });
+  const telemetry = createTurnTelemetry({ metrics, log, usage, clock });
   const registry = createTurnRegistry({
     budget,
     clock,
@@ -121,7 +149,14 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
       createEncoder,
       clock,
       policy: { ...defaultTurnPolicy, ...overrides.turnPolicy },
-      observer: createTurnTelemetry({ metrics, log, usage, clock }),
+      observer: {
+        ...telemetry,
+        ended(request, outcome) {
+          telemetry.ended(request, outcome);
+          prewarmer.measured(outcome);
+          warm.ended(request, outcome);
+        },
+      },
     },
   });
   const drains = createShardDrains({
@@ -191,6 +226,8 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     }),
     registry,
     drains,
+    prewarmer,
+    warm,
     history,
     clock,
     random,

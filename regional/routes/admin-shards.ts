@@ -17,6 +17,10 @@ export function adminShardRoutes(deps: CellDeps): Hono {
     return deps.drains.states().map(({ shard, ...state }) => ({ id: shard, ...state }));
   }
 
+  function isDrained(shard: string): boolean {
+    return list().some(({ id, state }) => id === shard && state !== "active");
+  }
+
   app.get("/internal/shards", async (context) => {
     const call = await openSignedCall(context, deps);
     if (!call.ok) return call.response;
@@ -35,7 +39,10 @@ export function adminShardRoutes(deps: CellDeps): Hono {
       return respondError({ code: "not_found", message: "This cell has no such shard." });
     }
     if (kind === "drain") {
+      const wasActive = !isDrained(shard);
       deps.drains.drain(shard as ShardId, deps.clock.nowMs() + command.deadlineMs);
+      // In the background: the answer does not wait for conversations to be warm elsewhere.
+      if (wasActive) void deps.warm.moveAhead(shard as ShardId, () => isDrained(shard));
     } else {
       deps.drains.undrain(shard as ShardId);
     }

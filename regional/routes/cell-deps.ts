@@ -5,7 +5,9 @@ import type { MetricsRegistry } from "#shared/telemetry/metrics.ts";
 import type { CallVerifier } from "../ports/call-verifier.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { RandomSource } from "../ports/random.ts";
+import type { Prewarmer } from "../scheduler/prewarmer.ts";
 import type { ShardDrains } from "../scheduler/shard-drains.ts";
+import type { WarmConversations } from "../scheduler/warm-conversations.ts";
 import type { TurnRegistry } from "../turns/turn-registry.ts";
 
 /** Why a cell takes no prompts; empty when it does. */
@@ -23,6 +25,8 @@ export interface CellDeps {
   readonly verifier: CallVerifier;
   readonly registry: TurnRegistry;
   readonly drains: ShardDrains;
+  readonly prewarmer: Prewarmer;
+  readonly warm: WarmConversations;
   readonly history: HistoryStore;
   readonly clock: Clock;
   readonly random: RandomSource;

@@ -30,6 +30,9 @@ export function historyRoutes(deps: CellDeps): Hono {
     }
     // Buffers are erased at once, whatever the database says: erasing is repeatable.
     if (command.kind === "erase") deps.registry.forgetConversation(command.conversationId);
+    if (command.kind === "erase" || command.kind === "release") {
+      deps.warm.forget(command.conversationId);
+    }
     const reply = await deps.history.execute(command, deps.clock.nowMs() + commandTimeoutMs);
     return respondJson(reply, reply.kind === "unavailable" ? 503 : 200);
   });

@@ -1,0 +1,137 @@
+import {
+  defaultPrewarmPolicy,
+  giveBackPrefill,
+  measurePrefill,
+  takePrefill,
+} from "#shared/admission/prewarm-budget.ts";
+import type { PrewarmBudget, PrewarmPolicy } from "#shared/admission/prewarm-budget.ts";
+import { prefillBody } from "#shared/conversation/prefill-body.ts";
+import type { TryResult } from "#shared/conversation/turn-events.ts";
+import type { ShardFailure } from "#shared/conversation/turn-failure.ts";
+import type { EngineEvent } from "#shared/protocol/engine-event.ts";
+import type { PrewarmReply, PrewarmRequest } from "#shared/protocol/internal/prewarm.ts";
+import type { TurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
+import type { Usage } from "#shared/protocol/usage.ts";
+import type { ShardId } from "#shared/residency/brands.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Engine } from "../ports/engine.ts";
+import type { ShardBook } from "./shard-book.ts";
+
+/** Longest prefill that is waited for, ms; as long as a turn waits for its first token. */
+const prefillTimeoutMs = 45_000;
+
+/** Computes prefixes of conversations on shards that they will move to, within each shard's share for that. */
+export interface Prewarmer {
+  /** Never rejects; answers `limited` at once rather than wait. */
+  warm(request: PrewarmRequest, traceparent: string): Promise<PrewarmReply>;
+  /** Takes in what a turn tells of its shard's prefill. */
+  measured(outcome: TurnOutcome): void;
+}
+
+export interface PrewarmerOptions {
+  readonly book: ShardBook;
+  readonly engines: ReadonlyMap<ShardId, Engine>;
+  readonly clock: Clock;
+  readonly policy?: PrewarmPolicy;
+  /** A shard has a slot again. */
+  readonly onReleased: () => void;
+}
+
+interface ShardPrefill {
+  budget: PrewarmBudget | null;
+  tokensPerSecond: number | null;
+}
+
+/** The prewarmer of one cell. */
+export function createPrewarmer(options: PrewarmerOptions): Prewarmer {
+  const { book, clock, engines, onReleased, policy = defaultPrewarmPolicy } = options;
+  const shards = new Map<ShardId, ShardPrefill>();
+
+  function prefillOf(shard: ShardId): ShardPrefill {
+    const known = shards.get(shard);
+    if (known !== undefined) return known;
+    const fresh: ShardPrefill = { budget: null, tokensPerSecond: null };
+    shards.set(shard, fresh);
+    return fresh;
+  }
+
+  function choose(request: PrewarmRequest): ShardId | { readonly reason: string } {
+    const choice = book.choose(
+      {
+        model: request.model,
+        homeShard: request.shard as ShardId | null,
+        affinityKey: request.affinityKey,
+        excluded: [],
+        priority: "batch",
+        promptTokensEstimate: request.promptTokensEstimate,
+        deadlineMs: clock.nowMs() + prefillTimeoutMs,
+      },
+      clock.nowMs(),
+    );
+    if (choice.kind === "none") return { reason: choice.reason };
+    if (request.shard === null || request.shard === choice.shard) return choice.shard;
+    return { reason: choice.rejected.find(({ id }) => id === request.shard)?.reason ?? "noShard" };
+  }
+
+  async function prefill(
+    engine: Engine,
+    request: PrewarmRequest,
+    traceparent: string,
+  ): Promise<Usage | ShardFailure> {
+    const heard: EngineEvent[] = [];
+    const { jurisdiction, requestId, tenant } = request;
+    const failure = await engine.run(
+      {
+        path: "chat/completions",
+        body: prefillBody(request.body),
+        tenant,
+        jurisdiction,
+        requestId,
+        traceparent,
+      },
+      { events: (events) => void heard.push(...events), document: () => {}, room: () => null },
+      AbortSignal.timeout(prefillTimeoutMs),
+    );
+    if (failure !== null) return failure;
+    const invalid = heard.find((event) => event.kind === "invalid");
+    if (invalid !== undefined) return { reason: "invalid", detail: invalid.reason };
+    const usage = heard.find((event) => event.kind === "usage");
+    return usage?.usage ?? { reason: "invalid", detail: "empty" };
+  }
+
+  return {
+    async warm(request, traceparent) {
+      const shard = choose(request);
+      if (typeof shard !== "string") return { kind: "unavailable", reason: shard.reason };
+      const engine = engines.get(shard);
+      if (engine === undefined) return { kind: "unavailable", reason: "noShard" };
+      const own = prefillOf(shard);
+      const taken = takePrefill(
+        own.budget,
+        request.promptTokensEstimate,
+        own.tokensPerSecond ?? policy.prefillTokensPerSecondDefault,
+        clock.nowMs(),
+        policy,
+      );
+      if (taken.kind === "wait") return { kind: "limited", retryAfterMs: taken.waitMs };
+      own.budget = taken.budget;
+      // Chosen and counted in one step: no await stands between.
+      const dispatch = book.begin(shard, request.promptTokensEstimate, clock.nowMs());
+      const found = await prefill(engine, request, traceparent);
+      const result: TryResult =
+        "reason" in found ? { kind: "failed", failure: found } : { kind: "succeeded" };
+      book.end(dispatch, result, clock.nowMs());
+      onReleased();
+      if ("reason" in found) return { kind: "unavailable", reason: found.reason };
+      const { cachedTokens, promptTokens } = found;
+      if (own.budget !== null) own.budget = giveBackPrefill(own.budget, cachedTokens);
+      return { kind: "warmed", shard, promptTokens, cachedTokens };
+    },
+    measured({ continuations, shard, ttftMs, usage }) {
+      if (shard === null || ttftMs === null || continuations > 0) return;
+      const own = prefillOf(shard);
+      const uncachedTokens = usage.promptTokens - usage.cachedTokens;
+      own.tokensPerSecond = measurePrefill(own.tokensPerSecond, { uncachedTokens, ttftMs }, policy);
+    },
+  };
+}
