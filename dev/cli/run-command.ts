@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { adminName } from "#shared/config/topology.ts";
 import { keyDigest, newTenantKey } from "../supervisor/secrets.ts";
 import { StartError } from "../supervisor/state-folder.ts";
 import { readTopologyFile } from "../supervisor/topology-file.ts";
@@ -67,6 +68,12 @@ function makeKey(args: readonly string[], io: CommandIo): number {
   const isUsable = pairs.length === 4 && options.size === 2;
   if (verb !== "new" || !isUsable || !name.test(jurisdiction) || !name.test(tenant))
     return refuse(io);
+  if (jurisdiction === adminName) {
+    io.error(
+      `--jurisdiction: got ${adminName}, wanted a jurisdiction of the topology. Keys of administrators begin with mk_${adminName}_ and carry no tenant.`,
+    );
+    return 2;
+  }
   const key = newTenantKey(jurisdiction, tenant);
   io.out(`key       ${key}`);
   io.out(`topology  "sha256:${keyDigest(key)}"`);

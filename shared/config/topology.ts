@@ -1,5 +1,9 @@
 import * as z from "zod";
+import { shapeProblems, showValue } from "./topology-problem.ts";
+import type { TopologyProblem } from "./topology-problem.ts";
 import type { CellId, Jurisdiction, RegionId, ShardId, TenantId } from "../residency/brands.ts";
+
+export type { TopologyProblem } from "./topology-problem.ts";
 
 /**
  * The topology file: one description of a deployment, compiled into the Worker and given to the cells. Names are fixed
@@ -11,10 +15,14 @@ const name = z
 const environmentVariable = z
   .string()
   .regex(/^env:[A-Z][A-Z0-9_]{0,63}$/, "env:NAME of an environment variable");
-const keyDigest = z.union([
-  z.string().regex(/^sha256:[0-9a-f]{64}$/, "sha256: and 64 lower-case hex digits"),
-  environmentVariable,
-]);
+const keyDigest = z
+  .string()
+  .regex(
+    /^(?:sha256:[0-9a-f]{64}|env:[A-Z][A-Z0-9_]{0,63})$/,
+    "sha256: and 64 lower-case hex digits, or env:NAME of an environment variable",
+  );
+/** No jurisdiction may have it: `mk_admin_…` is how keys of administrators begin (shared/residency/api-key.ts). */
+export const adminName = "admin";
 const count = z.int().min(1).max(1_000_000_000);
 
 /** The priority classes, most important first. A tenant's is a ceiling; a request may ask for less. */
@@ -46,7 +54,12 @@ const jurisdictionSchema = z.strictObject({
 const regionSchema = z.strictObject({
   latitude: z.number().min(-90).max(90),
   longitude: z.number().min(-180).max(180),
-  database: z.union([z.literal("embedded"), environmentVariable]),
+  database: z
+    .string()
+    .regex(
+      /^(?:embedded|env:[A-Z][A-Z0-9_]{0,63})$/,
+      "embedded, or env:NAME of an environment variable",
+    ),
 });
 
 const cellSchema = z.strictObject({
@@ -127,10 +140,18 @@ const tenantSchema = z.strictObject({
   limits: limitsSchema.optional(),
 });
 
+/** Keys that sign for tenants come over TLS; plain http only from this machine, where development has its issuer. */
+const keySetUrl = z
+  .string()
+  .regex(
+    /^(?:https:\/\/[^\s/@]+|http:\/\/(?:(?:[a-z0-9-]+\.)*localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?)(?:\/\S*)?$/,
+    "an https URL, or http on localhost",
+  );
+
 const identityProviderSchema = z.strictObject({
   issuer: z.string().min(1).max(512),
   audience: z.string().min(1).max(512),
-  jwksUrl: shardUrl,
+  jwksUrl: keySetUrl,
   algorithms: z
     .array(z.enum(["EdDSA", "ES256", "RS256"]))
     .min(1)
@@ -243,13 +264,6 @@ export interface Topology {
   readonly adminKeys: readonly string[];
 }
 
-/** One complaint about the file: where, what stands there, what is wanted. */
-export interface TopologyProblem {
-  readonly path: string;
-  readonly got: string;
-  readonly wanted: string;
-}
-
 /** A topology, or every problem that was found in the file. */
 export type TopologyResult =
   | { readonly ok: true; readonly topology: Topology }
@@ -260,35 +274,6 @@ export function describeProblems(problems: readonly TopologyProblem[]): string {
   return problems
     .map(({ path, got, wanted }) => `${path || "(root)"}: got ${got}, wanted ${wanted}`)
     .join("\n");
-}
-
-function show(value: unknown): string {
-  if (value === undefined) return "nothing";
-  const text = JSON.stringify(value) ?? typeof value;
-  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
-}
-
-function valueAt(root: unknown, path: readonly PropertyKey[]): unknown {
-  let value = root;
-  for (const key of path) {
-    if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return undefined;
-    value = (value as Record<PropertyKey, unknown>)[key];
-  }
-  return value;
-}
-
-function shapeProblems(error: z.ZodError, input: unknown): TopologyProblem[] {
-  return error.issues.flatMap((issue) => {
-    const path = issue.path.map(String).join(".");
-    if (issue.code === "unrecognized_keys") {
-      return issue.keys.map((key) => ({
-        path: path === "" ? key : `${path}.${key}`,
-        got: "an unknown key",
-        wanted: "only the keys named in docs/architecture.md",
-      }));
-    }
-    return [{ path, got: show(valueAt(input, issue.path)), wanted: issue.message }];
-  });
 }
 
 /** Models without a price that a tenant with a budget could ask for: its budget would be charged nothing. */
@@ -320,11 +305,17 @@ function unpricedModels(file: TopologyFile): string[] {
 function referenceProblems(file: TopologyFile): TopologyProblem[] {
   const problems: TopologyProblem[] = [];
   const complain = (path: string, got: string, wanted: string): void => {
-    problems.push({ path, got: show(got), wanted });
+    problems.push({ path, got: showValue(got), wanted });
   };
   const ownerOfRegion = new Map<string, string>();
   const ownerOfHostname = new Map<string, string>();
   for (const [id, jurisdiction] of Object.entries(file.jurisdictions)) {
+    if (id === adminName)
+      complain(
+        `jurisdictions.${id}`,
+        id,
+        "another name: administrators' keys begin with mk_admin_",
+      );
     jurisdiction.regions.forEach((region, index) => {
       const path = `jurisdictions.${id}.regions.${index}`;
       if (!Object.hasOwn(file.regions, region)) complain(path, region, "a region of this file");
@@ -361,6 +352,17 @@ function referenceProblems(file: TopologyFile): TopologyProblem[] {
     if (!Object.hasOwn(file.jurisdictions, tenant.jurisdiction)) {
       complain(`tenants.${id}.jurisdiction`, tenant.jurisdiction, "a jurisdiction of this file");
     }
+  }
+  const ownerOfIssuer = new Map<string, string>();
+  for (const [id, { issuer }] of Object.entries(file.identityProviders ?? {})) {
+    const owner = ownerOfIssuer.get(issuer);
+    if (owner !== undefined)
+      complain(
+        `identityProviders.${id}.issuer`,
+        issuer,
+        `an issuer that ${owner} does not have already`,
+      );
+    ownerOfIssuer.set(issuer, id);
   }
   for (const model of unpricedModels(file)) {
     problems.push({

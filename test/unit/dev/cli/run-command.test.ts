@@ -51,6 +51,19 @@ describe("npm run meridian", () => {
     expect(out[1]).toContain(`"sha256:${keyDigest(key)}"`);
   });
 
+  test("makes no key of a jurisdiction admin: it would be read as an administrator's", async () => {
+    const { code, out, error } = await run(
+      "keys",
+      "new",
+      "--jurisdiction",
+      "admin",
+      "--tenant",
+      "a",
+    );
+    expect({ code, out }).toStrictEqual({ code: 2, out: [] });
+    expect(error.join("\n")).toContain("--jurisdiction: got admin");
+  });
+
   test("finds the project's own topology valid", async () => {
     const { code, out } = await run("topology", "check");
     expect(code).toBe(0);
