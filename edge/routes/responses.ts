@@ -121,6 +121,20 @@ async function runUnstored(
   return runStateless(deps, facts, prepared, engine.body);
 }
 
+/** How long a background response may take when its client does not say, ms: nobody waits for it on a connection. */
+const backgroundDeadlineMs = 3_600_000;
+
+/** The request's facts, with a background response's own deadline. */
+function durableFacts(
+  c: Context<EdgeEnvironment>,
+  facts: RequestFacts,
+  request: ResponsesRequest,
+): RequestFacts {
+  const isAsked = c.req.header("x-meridian-deadline-ms") !== undefined;
+  if (!request.background || isAsked) return facts;
+  return { ...facts, deadlineMs: facts.startedAtMs + backgroundDeadlineMs };
+}
+
 async function create(
   deps: EdgeDeps,
   facts: RequestFacts,
@@ -140,12 +154,13 @@ async function create(
     return respond(c, await runUnstored(deps, facts, prepared, parent, items));
   }
   const fresh = freshPlaces(deps, idempotency);
-  const answer = await runDurable(deps, facts, prepared, {
+  const answer = await runDurable(deps, durableFacts(c, facts, request), prepared, {
     conversationRandom: parent?.scope.conversationRandom ?? fresh.conversationRandom,
     mode: parent === null ? "create" : "existing",
     parentTurnRandom: parent?.turnRandom ?? null,
     idempotency: idempotency?.claim ?? null,
     isStored: request.isStored,
+    isBackground: request.background,
     newItems: (mintItemId) => newItemsToRecords(items, mintItemId),
     forkRandom: fresh.forkRandom,
   });
@@ -164,6 +179,15 @@ async function retrieve(deps: EdgeDeps, c: Context<EdgeEnvironment>): Promise<Re
   const read = await deps.openConversation(scope).readTurn({ scope, turnRandom });
   if (read.kind === "refused") throwRefusal(read.error);
   return new Response(responseText(read.value), {
+    headers: { "content-type": "application/json" },
+  });
+}
+
+async function cancel(deps: EdgeDeps, c: Context<EdgeEnvironment>): Promise<Response> {
+  const { scope, turnRandom } = await openResponse(deps, c);
+  const result = await deps.openConversation(scope).cancelTurn({ scope, turnRandom });
+  if (result.kind === "refused") throwRefusal(result.error);
+  return new Response(responseText(result.value), {
     headers: { "content-type": "application/json" },
   });
 }
@@ -190,6 +214,7 @@ export function addResponses(app: Hono<EdgeEnvironment>, deps: EdgeDeps): void {
     GET: { query: ["include", "include[]"], run: (c) => retrieve(deps, c) },
     DELETE: { run: (c) => remove(deps, c) },
   });
+  mount(app, `${path}/:id/cancel`, { POST: { run: (c) => cancel(deps, c) } });
   mount(app, `${path}/:id/input_items`, {
     GET: { query: listParameters, run: (c) => listInput(deps, c) },
   });

@@ -75,7 +75,7 @@ export interface ResponsesRequest extends GenerationRequest {
   readonly instructions: string | null;
   readonly previousResponseId: string | null;
   readonly conversationId: string | null;
-  /** Always false: a background response is refused. */
+  /** Runs without its client; `isStored` is then true. */
   readonly background: boolean;
   readonly truncation: "auto" | "disabled";
   /** Request fields that the response object repeats, with OpenAI's defaults. */

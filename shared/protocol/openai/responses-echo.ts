@@ -24,7 +24,7 @@ export function responseEcho(
   const conversationId = typeof conversation === "string" ? conversation : conversation?.id;
   const text = body["text"] as JsonObject | null | undefined;
   return {
-    background: false,
+    background: fields.background ?? false,
     instructions: fields.instructions ?? null,
     max_output_tokens: fields.max_output_tokens ?? null,
     max_tool_calls: fields.max_tool_calls ?? null,

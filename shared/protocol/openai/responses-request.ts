@@ -11,7 +11,7 @@ import type {
 import { isItemReference, readInputItems } from "./input-items.ts";
 import { messagesOfItems } from "./items-to-messages.ts";
 import { toolsMax } from "./parameters.ts";
-import { refuseAt, refuseMissing, refuseType, refuseUnsupported, refuseValue } from "./refusals.ts";
+import { refuseAt, refuseMissing, refuseType, refuseValue } from "./refusals.ts";
 import type { Refused } from "./refusals.ts";
 import { checkLengths, checkStreamOptions, commonParts, messagesMax } from "./request-rules.ts";
 import { chatBodyOfResponse } from "./responses-engine-body.ts";
@@ -47,8 +47,8 @@ function readTools(body: JsonObject): ParseResult<FunctionTools> {
 
 /** Rules that span several fields. */
 function checkTogether(fields: ResponsesFields, tools: FunctionTools): Refused | null {
-  if (fields.background === true) {
-    return refuseUnsupported(["background"], "Background responses are not served; use 'stream'.");
+  if (fields.background === true && fields.store === false) {
+    return refuseAt(["background"], "'background' needs 'store': its answer is read by its id.");
   }
   const streamOptions = checkStreamOptions(fields);
   if (streamOptions !== null) return streamOptions;
@@ -81,8 +81,7 @@ function capabilitiesOf(
 }
 
 /**
- * `POST /v1/responses`, translated to a chat engine's request. Hosted tools, stored prompts and background responses are
- * refused by name. References to stored items stay in `items` until `resolveItemReferences` replaces them.
+ * `POST /v1/responses`, translated to a chat engine's request. Hosted tools and stored prompts are refused by name. References to stored items stay in `items` until `resolveItemReferences` replaces them.
  */
 export function parseResponsesRequest(body: JsonObject): ParseResult<ResponsesRequest> {
   const tooLong =
@@ -116,7 +115,7 @@ export function parseResponsesRequest(body: JsonObject): ParseResult<ResponsesRe
     instructions,
     previousResponseId: fields.previous_response_id ?? null,
     conversationId: (typeof conversation === "string" ? conversation : conversation?.id) ?? null,
-    background: false,
+    background: fields.background ?? false,
     truncation: fields.truncation ?? "disabled",
     echo: responseEcho(body, fields, tools.request),
   };

@@ -119,6 +119,8 @@ export type TurnAnswers = (turn: TurnRequest, count: number, cell: CellId) => Re
 export class FakeCells {
   readonly seen: CellCallSeen[] = [];
   answers: TurnAnswers = healthyAnswer;
+  /** The answer to a cell that is told to stop a turn, of which the object has frames up to `afterSeq`. */
+  stop: (afterSeq: number) => Response = () => Response.json({ kind: "ok" });
   /** The answer to a reader that joins a running turn after `afterSeq`. */
   frames: (afterSeq: number) => Response = () => errorAnswer(404, "not_found");
 
@@ -140,6 +142,7 @@ export class FakeCells {
     });
     if (turn !== null) return this.answers(turn, count, cell as CellId);
     if (url.pathname === "/internal/history") return Response.json({ kind: "applied" });
+    if (request.method === "DELETE") return this.stop(Number(url.searchParams.get("after")));
     if (!url.pathname.endsWith("/frames")) return Response.json({});
     return this.frames(Number(url.searchParams.get("after")));
   };

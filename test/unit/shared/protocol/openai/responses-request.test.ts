@@ -106,7 +106,7 @@ describe("a responses request that is refused", () => {
       aResponse({ tools: [tool], tool_choice: { type: "file_search" } }),
       "tool_choice.type",
     ],
-    ["background", aResponse({ background: true }), "background"],
+    ["background without store", aResponse({ background: true, store: false }), "background"],
     ["a stored prompt", aResponse({ prompt: { id: "pmpt_1" } }), "prompt"],
     [
       "both kinds of history",
@@ -292,6 +292,14 @@ describe("a responses request that is read", () => {
     const request = read(aResponse({ input: [{ role: "user", content }] }));
     expect(request.capabilities).toEqual(["chat", "vision"]);
     expect(request.promptTokensEstimate).toBe(765);
+  });
+
+  it("takes a background response, which is stored, and repeats that in the answer", ({
+    expect,
+  }) => {
+    const request = read(aResponse({ background: true }));
+    expect(request).toMatchObject({ background: true, isStored: true, echo: { background: true } });
+    expect(request.engineBody).not.toHaveProperty("background");
   });
 
   it("takes null for absent", ({ expect }) => {
