@@ -19,6 +19,8 @@ export interface ConfiguredShard {
   /** Null for a server without one. */
   readonly apiKey: string | null;
   readonly engineModel: string;
+  /** The topology lets its hostname have private addresses. */
+  readonly allowsPrivateAddresses: boolean;
 }
 
 /** Keys that sign calls from the edge: every one listed is accepted. */
@@ -247,7 +249,13 @@ function readShards(
       variable === undefined
         ? null
         : readVariable(variable, `${path}.apiKey`, environment, problems);
-    shards.push({ description, url: backend.url, apiKey, engineModel: engineModel ?? model });
+    shards.push({
+      description,
+      url: backend.url,
+      apiKey,
+      engineModel: engineModel ?? model,
+      allowsPrivateAddresses: backend.allowPrivateAddresses === true,
+    });
   }
   return shards;
 }

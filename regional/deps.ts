@@ -22,6 +22,7 @@ import { systemRandom } from "./adapters/system-random.ts";
 import { createCellApp } from "./app.ts";
 import { knownExtensions } from "./backends/dialect.ts";
 import { createOpenAiCompatible } from "./backends/openai-compatible.ts";
+import { createShardLookup } from "./backends/shard-lookup.ts";
 import type { CellConfig } from "./config.ts";
 import { openHistory } from "./history/index.ts";
 import type { DrainFile } from "./ports/drain-file.ts";
@@ -99,7 +100,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
       onLog: ({ event, reason }) =>
         log(event === "history_connected" ? "info" : "warn", event, { reason }),
     }));
-  const engines = createEngines(config);
+  const engines = createEngines(config, log);
   const book = createShardBook({
     shards: config.shards.map(({ description }) => description),
     jurisdiction: cell.jurisdiction,
@@ -125,13 +126,13 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     "meridian_prewarmed_tokens_total",
     "Prompt tokens computed ahead for conversations of drained shards.",
   );
+  const contextTokensMax = (model: string): number =>
+    config.topology.jurisdictions.get(cell.jurisdiction)?.models.get(model)?.contextTokensMax ?? 0;
   const warm = createWarmConversations({
     history,
     prewarmer,
     clock,
-    contextTokensMax: (model) =>
-      config.topology.jurisdictions.get(cell.jurisdiction)?.models.get(model)?.contextTokensMax ??
-      0,
+    contextTokensMax,
     traceparent: () => continueTrace("", random.hex(16), random.hex(8)),
     onWarmed: (shard, cachedTokens, promptTokens) =>
       warmed.add({ shard }, promptTokens - cachedTokens),
@@ -147,6 +148,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
       scheduler,
       engines,
       createEncoder,
+      contextTokensMax,
       clock,
       policy: { ...defaultTurnPolicy, ...overrides.turnPolicy },
       observer: {
@@ -278,10 +280,10 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
   };
 }
 
-function createEngines(config: CellConfig): ReadonlyMap<ShardId, Engine> {
+function createEngines(config: CellConfig, log: Log): ReadonlyMap<ShardId, Engine> {
   const cacheSalt = createCacheSalt(config.cacheSaltKey);
   return new Map(
-    config.shards.map(({ apiKey, description, engineModel, url }) => [
+    config.shards.map(({ allowsPrivateAddresses, apiKey, description, engineModel, url }) => [
       description.id,
       createOpenAiCompatible({
         shard: description.id,
@@ -291,6 +293,14 @@ function createEngines(config: CellConfig): ReadonlyMap<ShardId, Engine> {
         extensions: knownExtensions(description.backend.kind),
         cacheSalt,
         clock: systemClock,
+        lookup: createShardLookup({
+          allowsPrivate: allowsPrivateAddresses,
+          onRefused: () =>
+            log("warn", "shardAddressRefused", {
+              shard: description.id,
+              reason: "privateAddress",
+            }),
+        }),
       }),
     ]),
   );

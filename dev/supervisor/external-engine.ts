@@ -105,7 +105,8 @@ export function serveExternalEngine(file: TopologyFile, engine: ExternalEngine):
       shards[`${cell}/engine-${index}`] = {
         cell,
         model: id,
-        backend: { kind: "openai-compatible", url: engine.url },
+        // The user named the engine, and it often stands in the user's own network.
+        backend: { kind: "openai-compatible", url: engine.url, allowPrivateAddresses: true },
         capacity: { concurrentRequestsMax: 8, kvTokensMax: Math.max(contextTokensMax * 4, 65_536) },
         purchase: "on-demand",
         pricePerHourMicroUsd: 0,

@@ -1,5 +1,6 @@
 import { Agent as HttpAgent, request as httpRequest } from "node:http";
 import type { ClientRequest, IncomingMessage, RequestOptions } from "node:http";
+import type { LookupFunction } from "node:net";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 
 /** How long a connection to a shard may take, ms: shards stand in the cell's own zone. */
@@ -29,10 +30,11 @@ export interface EngineHttp {
 /**
  * Sockets of one shard. A call that fails on a reused socket before any byte of an answer is sent once more on a fresh
  * one: the server had closed the idle socket (Node.js documentation of `request.reusedSocket`). node:http follows no
- * redirects and adds no headers of its own but `host` and `connection`, which `fetch` does.
+ * redirects and adds no headers of its own but `host` and `connection`, which `fetch` does. `lookup` resolves the shard's
+ * name for each socket.
  */
-export function createEngineHttp(isSecure: boolean): EngineHttp {
-  const options = { keepAlive: true, timeout: idleSocketMs };
+export function createEngineHttp(isSecure: boolean, lookup: LookupFunction): EngineHttp {
+  const options = { keepAlive: true, timeout: idleSocketMs, lookup };
   const agent = isSecure ? new HttpsAgent(options) : new HttpAgent(options);
   const request = isSecure ? httpsRequest : httpRequest;
 

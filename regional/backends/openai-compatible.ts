@@ -1,3 +1,4 @@
+import type { LookupFunction } from "node:net";
 import type { ContinuationAbility } from "#shared/conversation/continuation.ts";
 import { choicesOf } from "#shared/conversation/turn-choices.ts";
 import { composeEngineBody } from "#shared/conversation/turn-engine-body.ts";
@@ -39,12 +40,14 @@ export interface OpenAiCompatibleOptions {
   /** The salt of a tenant's cached prefixes on this model, 64 hex digits. */
   readonly cacheSalt: (tenant: string, jurisdiction: string, model: string) => string;
   readonly clock: Clock;
+  /** Resolves the shard's hostname. */
+  readonly lookup: LookupFunction;
 }
 
 /** Drives one OpenAI-compatible server; used for the kinds `openai-compatible` and `simulated`. */
 export function createOpenAiCompatible(options: OpenAiCompatibleOptions): Engine {
   const base = new URL(options.url.endsWith("/") ? options.url : `${options.url}/`);
-  const http = createEngineHttp(base.protocol === "https:");
+  const http = createEngineHttp(base.protocol === "https:", options.lookup);
   const authorization: Record<string, string> =
     options.apiKey === null ? {} : { authorization: `Bearer ${options.apiKey}` };
   const capabilities = createCapabilities(

@@ -90,10 +90,13 @@ const backendSchema = z.discriminatedUnion("kind", [
     apiKey: environmentVariable.optional(),
     /** The name that the engine knows the model by, when it differs from the topology's. */
     engineModel: z.string().min(1).max(256).optional(),
+    /** Its hostname may resolve to private addresses; IP literals and localhost always may. */
+    allowPrivateAddresses: z.boolean().optional(),
   }),
   z.strictObject({
     kind: z.literal("simulated"),
     url: shardUrl.optional(),
+    allowPrivateAddresses: z.boolean().optional(),
     profile: z.string().min(1).max(64).optional(),
     speed: z.number().positive().max(1000).optional(),
     coldStartMs: z.int().min(0).max(3_600_000).optional(),

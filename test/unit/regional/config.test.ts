@@ -105,6 +105,18 @@ describe("a cell's configuration", () => {
     expect(pathsOf({ CELL_SIGNING_KEYS: JSON.stringify({ current: "a", keys }) })).toHaveLength(1);
   });
 
+  it("lets a shard's name have private addresses only when the topology says so", ({ expect }) => {
+    const plain = { kind: "openai-compatible", url: "http://gpu.internal/v1" };
+    for (const [backend, allowed] of [
+      [plain, false],
+      [{ ...plain, allowPrivateAddresses: false }, false],
+      [{ ...plain, allowPrivateAddresses: true }, true],
+    ] as const) {
+      const result = readConfig(environment, () => topology(backend));
+      expect(result.ok && result.config.shards[0]?.allowsPrivateAddresses).toBe(allowed);
+    }
+  });
+
   it("refuses kinds of shards that it cannot drive, and shards without a URL or key", ({
     expect,
   }) => {
