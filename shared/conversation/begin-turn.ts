@@ -1,8 +1,10 @@
 import type { CellId } from "../residency/brands.ts";
 import type { TurnResume } from "../protocol/internal/turn-request.ts";
 import type { BeginTurnInput, BeginTurnResult, ConversationScope, TurnLease } from "./rpc.ts";
+import { isFrozen } from "./move-state.ts";
 import {
   appendItems,
+  movingNow,
   notFound,
   openHead,
   readHistory,
@@ -161,6 +163,7 @@ export function beginTurn(context: StepContext, input: BeginTurnInput): BeginTur
     if (reply !== null) return reply;
   }
   if (head.runningTurnRandom !== null) return locked(context);
+  if (isFrozen(head.move)) return movingNow(context);
 
   const added = [...(stored === null ? input.seedItems : []), ...input.newItems];
   const refused = refuseItems(context, stored === null ? null : head, added);

@@ -1,6 +1,8 @@
 import type { CellId } from "../residency/brands.ts";
 import type { ItemRecord } from "../protocol/internal/turn-outcome.ts";
 import { newHead } from "./begin-turn.ts";
+import { giveUpForErasure } from "./move.ts";
+import { isFrozen } from "./move-state.ts";
 import type {
   ConversationResult,
   ConversationScope,
@@ -8,12 +10,22 @@ import type {
   ItemPage,
   ListItemsInput,
 } from "./rpc.ts";
-import { appendItems, buryItem, notFound, openHead, refuse, refuseItems } from "./step.ts";
+import {
+  appendItems,
+  buryItem,
+  movingNow,
+  notFound,
+  openHead,
+  refuse,
+  refuseItems,
+} from "./step.ts";
 import type { StepContext } from "./step.ts";
-import type { ConversationHead, StoredItem } from "./store.ts";
+import type { ConversationHead, OutboxEntry, StoredItem } from "./store.ts";
 
 /** Usage rows that an erasure carries over; a conversation ends far fewer turns while its database is away. */
 const outboxKeptMax = 10_000;
+/** What an erasure leaves of the outbox. */
+const keptKinds: ReadonlySet<OutboxEntry["kind"]> = new Set(["usage", "settle", "release"]);
 /** Most items of one page, as OpenAI's list endpoints have it. */
 export const pageItemsMax = 100;
 
@@ -142,6 +154,7 @@ export function addItems(
       },
     );
   }
+  if (isFrozen(head.move)) return movingNow(context);
   const refused = refuseItems(context, head, input.items);
   if (refused !== null) return refused;
   context.store.writeHead(appendItems(context, head, input.items, null));
@@ -157,6 +170,7 @@ export function deleteItem(
   if (head === null) return notFound("The conversation was");
   const item = context.store.findItem(input.itemId);
   if (item === null || item.isTombstone) return notFound("The item was");
+  if (isFrozen(head.move)) return movingNow(context);
   buryItem(context, item);
   return { kind: "ok", value: view(head) };
 }
@@ -176,10 +190,11 @@ export function eraseConversation(
   const { store, nowMs, policy } = context;
   const recent = store.readTurnsEndedSince(nowMs - policy.cellBufferKeptMs, 64);
   const running = head.runningTurnRandom === null ? null : store.readTurn(head.runningTurnRandom);
-  // What was consumed is billed and what was not is given back, erased or not; neither holds content.
+  // What was consumed is billed and what was not is given back, erased or not; neither holds content. A region that still
+  // has a copy is to forget it.
   const usage = store
     .readOutbox(outboxKeptMax)
-    .flatMap(({ entry }) => (entry.kind === "usage" || entry.kind === "settle" ? [entry] : []));
+    .flatMap(({ entry }) => (keptKinds.has(entry.kind) ? [entry] : []));
   store.clear();
   for (const turn of running === null ? recent : [running, ...recent]) {
     store.addOutbox({ kind: "abort", cell: turn.cell, turnId: turn.turnId, attempt: turn.attempt });
@@ -187,7 +202,7 @@ export function eraseConversation(
   store.addOutbox({ kind: "erase" });
   for (const entry of usage) store.addOutbox(entry);
   store.writeHead({
-    ...head,
+    ...giveUpForErasure(context, head),
     metadata: {},
     runningTurnRandom: null,
     lastTurnRandom: null,

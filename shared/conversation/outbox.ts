@@ -12,6 +12,13 @@ export type Delivery =
       readonly outboxIds: readonly number[];
       readonly toSeq: number;
     }
+  /** To a region that does not keep the history, or not any more. */
+  | {
+      readonly kind: "release";
+      readonly cell: CellId;
+      readonly command: HistoryCommand;
+      readonly outboxIds: readonly number[];
+    }
   | {
       readonly kind: "settle";
       readonly tenant: TenantId;
@@ -65,6 +72,12 @@ export function nextDelivery(
   if (settle !== undefined && settle.entry.kind === "settle") {
     const { tenant, jurisdiction } = head;
     return { ...settle.entry, tenant, jurisdiction, outboxIds: [settle.id] };
+  }
+  const release = rows.find((row) => row.entry.kind === "release");
+  if (release !== undefined && release.entry.kind === "release") {
+    const { cell: releasedCell, fence, usage } = release.entry;
+    const command = { ...base(head), kind: "release", fence, usage } as const;
+    return { kind: "release", cell: releasedCell, command, outboxIds: [release.id] };
   }
   if (skipped.hasHistory) return null;
   const erase = rows.find((row) => row.entry.kind === "erase");
@@ -146,7 +159,9 @@ export function confirmDelivery(
   const head = context.store.readHead();
   if (head === null) return "delivered";
   if (reply.kind === "unavailable") return "retry";
-  if (reply.kind === "fenced") return reply.fence > head.incarnation ? "fenced" : "retry";
+  if (reply.kind === "fenced" && reply.fence > head.incarnation) return "fenced";
+  // A later copy went to that region: there is nothing left to forget.
+  if (reply.kind === "fenced" && delivery.kind !== "release") return "retry";
   if (reply.kind === "gap") {
     // The database was restored from a backup, or holds more than was confirmed: go on from what it has.
     const deliveredSeq = Math.max(0, Math.min(reply.nextSeq, head.nextSeq) - 1);

@@ -27,6 +27,13 @@ export function refuse(
   return { kind: "refused", error: { code, message, ...extra } };
 }
 
+/** While the history is being moved to another region nothing is added to it; that takes seconds. */
+export function movingNow(context: StepContext): Refused {
+  return refuse("conversation_locked", "The conversation is being moved. Send again in a moment.", {
+    retryAfterMs: context.policy.lockedRetryAfterMs,
+  });
+}
+
 /** The same answer for what never existed, was erased, or belongs to somebody else. */
 export function notFound(what: string, param?: string): Refused {
   return refuse("not_found", `${what} not found.`, param === undefined ? {} : { param });

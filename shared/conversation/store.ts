@@ -2,6 +2,7 @@ import type { ErrorOutcome } from "../errors/gateway-error.ts";
 import type { HistoryUsage } from "../protocol/internal/history.ts";
 import type { ItemRecord } from "../protocol/internal/turn-outcome.ts";
 import type { CellId, ShardId } from "../residency/brands.ts";
+import type { ConversationMove } from "./move-state.ts";
 import type { ConversationScope, TurnTemplate } from "./rpc.ts";
 
 /** The one row that heads a conversation. */
@@ -21,12 +22,14 @@ export interface ConversationHead {
   /** The cell that the next turn goes to; null before the first turn. */
   readonly homeCell: CellId | null;
   readonly homeShard: ShardId | null;
-  /** The cell whose region's database holds the history; fixed when the conversation is created. */
+  /** The cell whose region's database holds the history. */
   readonly historyCell: CellId;
   readonly runningTurnRandom: string | null;
   readonly lastTurnRandom: string | null;
   /** `erasing`: the content is gone here, the database has yet to confirm. */
   readonly erasure: "none" | "erasing" | "erased";
+  /** The move that is under way, or the last one; absent before the first. */
+  readonly move?: ConversationMove | null;
 }
 
 /** An item of the history. A tombstone keeps its seq and holds no content. */
@@ -101,6 +104,13 @@ export type OutboxEntry =
     }
   | { readonly kind: "deleteItem"; readonly seq: number }
   | { readonly kind: "erase" }
+  /** Has a region forget the conversation: another one keeps it. */
+  | {
+      readonly kind: "release";
+      readonly cell: CellId;
+      readonly fence: number;
+      readonly usage: readonly HistoryUsage[];
+    }
   /** Tells a cell to stop a turn and to forget its frames. */
   | {
       readonly kind: "abort";
