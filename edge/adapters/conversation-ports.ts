@@ -2,6 +2,7 @@ import { defaultConversationPolicy } from "#shared/conversation/policy.ts";
 import { costMicroUsd } from "#shared/budget/cost.ts";
 import type { Topology } from "#shared/config/topology.ts";
 import type { HistoryReply } from "#shared/protocol/internal/history.ts";
+import { parsePrewarmReply } from "#shared/protocol/internal/prewarm.ts";
 import type { DispatchReply, PullFinding } from "#shared/conversation/watchdog.ts";
 import type { CellDescription } from "#shared/config/topology.ts";
 import type { StopReply } from "#shared/conversation/cancel-turn.ts";
@@ -10,6 +11,7 @@ import type { ConversationPorts } from "../objects/ports.ts";
 import type { LedgerClient } from "../ports.ts";
 import { readError, refusalCodes } from "./cell-client.ts";
 import { readPulledText } from "./pulled-frames.ts";
+import { sha256Hex } from "./web-crypto.ts";
 
 /** A signed call to a cell. Rejects when the cell cannot be reached or `signal` aborts; `redirect` is manual. */
 export type CellFetch = (
@@ -40,10 +42,12 @@ const abortTimeoutMs = 3_000;
 const answerTimeoutMs = 1_500;
 /** A client waits for a cancellation: the cell has this long to say what it generated, ms. */
 const stopTimeoutMs = 1_000;
+/** A cell gives a prefill 45 s; this is longer, so that its own answer comes, ms. */
+const prewarmTimeoutMs = 50_000;
 /** Characters of one pull; a turn's frame buffer in a cell is bounded by 4 MiB. */
 const pullCharactersMax = 8 * 1024 * 1024;
 
-const historyReplies = new Set(["applied", "duplicate", "fenced", "gap", "erased"]);
+const historyReplies = new Set(["applied", "duplicate", "fenced", "gap", "erased", "sealed"]);
 
 /** A cell's history reply, or `unavailable` when it is none. */
 function readHistoryReply(value: unknown): HistoryReply {
@@ -59,6 +63,12 @@ function readHistoryReply(value: unknown): HistoryReply {
   if (kind === "gap") {
     return "nextSeq" in value && typeof value.nextSeq === "number"
       ? { kind, nextSeq: value.nextSeq }
+      : { kind: "unavailable" };
+  }
+  if (kind === "sealed") {
+    const isShaped = "nextSeq" in value && "chain" in value;
+    return isShaped && typeof value.nextSeq === "number" && typeof value.chain === "string"
+      ? { kind, nextSeq: value.nextSeq, chain: value.chain }
       : { kind: "unavailable" };
   }
   return kind === "applied" || kind === "duplicate" || kind === "erased"
@@ -251,6 +261,22 @@ export function createPorts(deps: ConversationPortsDeps): ConversationPorts {
         log("acknowledgeFailed", { cell: cell.id });
       }
     },
+
+    async prewarm(cellId, request) {
+      const cell = topology.cells.get(cellId);
+      if (cell === undefined) return { kind: "unreachable" };
+      const call = { method: "POST", path: "/internal/prewarm", body: JSON.stringify(request) };
+      try {
+        return await within(prewarmTimeoutMs, async (signal) => {
+          const response = await cellFetch(cell, call, signal);
+          return parsePrewarmReply(await response.json()) ?? { kind: "unreachable" };
+        });
+      } catch {
+        return { kind: "unreachable" };
+      }
+    },
+
+    sha256Hex: (text) => sha256Hex(new TextEncoder().encode(text)),
 
     servedModel(jurisdictionId, modelId) {
       const jurisdiction = topology.jurisdictions.get(jurisdictionId);

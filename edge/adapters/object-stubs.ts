@@ -96,6 +96,8 @@ export function createOpenConversation(bindings: ObjectBindings): OpenConversati
       readItem: forward("readItem"),
       appendItems: forward("appendItems"),
       deleteItem: forward("deleteItem"),
+      migrate: forward("migrate"),
+      readHome: forward("readHome"),
       beginTurn: forward("beginTurn"),
       checkpoint: forward("checkpoint"),
       completeTurn: forward("completeTurn"),

@@ -12,6 +12,7 @@ import {
   readItem,
   updateMetadata,
 } from "#shared/conversation/items.ts";
+import { moveDueMs, readHome, startMove } from "#shared/conversation/move.ts";
 import {
   confirmDelivery,
   deliveryRetryMs,
@@ -44,6 +45,7 @@ import {
 import { dueWork, watchdogDueMs } from "#shared/conversation/watchdog.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
 import type { ItemRecord } from "#shared/protocol/internal/turn-outcome.ts";
+import { moveOn } from "./move-work.ts";
 import type { ConversationPorts } from "./ports.ts";
 import { SqliteConversationStore } from "./sqlite-conversation-store.ts";
 import { carryOut } from "./turn-work.ts";
@@ -54,6 +56,12 @@ const deliveryDelayMs = 1_000;
 const deliveriesPerAlarmMax = 50;
 /** Times that a cancellation follows a turn that is being begun anew elsewhere at the same time. */
 const cancelTriesMax = 3;
+/** How long the caller of a move waits for its end, ms; the alarm goes on with it afterwards. */
+const moveWaitMs = 5_000;
+/** A move whose carrier died goes on after this, ms. */
+const moveWatchMs = 1_000;
+/** How long one alarm goes on with a move, ms; the next one does the rest. */
+const movePerAlarmMs = 20_000;
 /** How long an erasure waits for the database before it answers, ms; the outbox goes on afterwards. */
 const erasureWaitMs = 2_000;
 
@@ -78,6 +86,7 @@ export class Conversation extends DurableObject<Env> implements ConversationRpc 
   #deliveryTries = 0;
   #deliveryNotBeforeMs = 0;
   #isDelivering = false;
+  #isMoving = false;
   /** Ends the pause of an alarm that is under way: the turn wants something now. */
   #wake: (() => void) | null = null;
   /** Set when a sink has seen a higher incarnation: this instance is a zombie and does nothing outside any more. */
@@ -202,6 +211,29 @@ export class Conversation extends DurableObject<Env> implements ConversationRpc 
     return this.#result(input.scope, (context) => deleteItem(context, input));
   }
 
+  // ── where it is at home ──────────────────────────────────────────────────
+
+  async migrate(
+    input: Parameters<ConversationRpc["migrate"]>[0],
+  ): ReturnType<ConversationRpc["migrate"]> {
+    const started = await this.#result(input.scope, (context) => startMove(context, input));
+    if (started.kind !== "ok") return started;
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, moveWaitMs);
+    const moving = this.#move(this.#ports.now() + moveWaitMs)
+      .then(() => this.#setAlarm())
+      .catch((error: unknown) => {
+        this.#ports.log("moveFailed", { reason: error instanceof Error ? error.name : "unknown" });
+      });
+    await Promise.race([moving, late.promise]);
+    clearTimeout(timer);
+    return this.#result(input.scope, (context) => readHome(context, input.scope));
+  }
+
+  async readHome(scope: ConversationScope): ReturnType<ConversationRpc["readHome"]> {
+    return this.#result(scope, (context) => readHome(context, scope));
+  }
+
   // ── turns ────────────────────────────────────────────────────────────────
 
   async beginTurn(input: BeginTurnInput): Promise<BeginTurnResult> {
@@ -286,7 +318,10 @@ export class Conversation extends DurableObject<Env> implements ConversationRpc 
   override async alarm(): Promise<void> {
     this.#alarmAtMs = null;
     try {
-      await this.#drive(this.#deliver(this.#ports.now() + 20_000));
+      const nowMs = this.#ports.now();
+      await this.#drive(
+        Promise.all([this.#deliver(nowMs + 20_000), this.#move(nowMs + movePerAlarmMs)]),
+      );
       this.#step(({ store, nowMs, policy }) => store.purge(nowMs, policy.journalKeptMs));
     } catch (error) {
       this.#ports.log("alarmFailed", { reason: error instanceof Error ? error.name : "unknown" });
@@ -298,6 +333,7 @@ export class Conversation extends DurableObject<Env> implements ConversationRpc 
   async #send(delivery: Delivery): Promise<Parameters<typeof confirmDelivery>[2]> {
     switch (delivery.kind) {
       case "history":
+      case "release":
         return this.#ports.deliverHistory(delivery.cell, delivery.command);
       case "settle":
         return { kind: await this.#ports.settle(delivery) };
@@ -347,8 +383,26 @@ export class Conversation extends DurableObject<Env> implements ConversationRpc 
     }
   }
 
+  /** Carries a move on until nothing of it is due or `untilMs` has passed. One runs at a time. */
+  async #move(untilMs: number): Promise<void> {
+    if (this.#isMoving) return;
+    this.#isMoving = true;
+    try {
+      while (!this.#isFenced && this.#ports.now() < untilMs) {
+        const result = await moveOn(this.#ports, this.#store, (run) => this.#step(run));
+        if (result === null) return;
+        if (result === "fenced") {
+          this.#isFenced = true;
+          this.#ports.log("objectFenced", {});
+        }
+      }
+    } finally {
+      this.#isMoving = false;
+    }
+  }
+
   /** Does what is due for the running turn, beside a delivery that may take long; returns when both have nothing to do. */
-  async #drive(delivering: Promise<void>): Promise<void> {
+  async #drive(delivering: Promise<unknown>): Promise<unknown> {
     let isDelivered = false;
     const delivered = delivering.finally(() => {
       isDelivered = true;
@@ -363,7 +417,7 @@ export class Conversation extends DurableObject<Env> implements ConversationRpc 
   }
 
   /** Waits until the turn wants something, or `until` is over. */
-  async #nextWork(until: Promise<void>): Promise<void> {
+  async #nextWork(until: Promise<unknown>): Promise<void> {
     const woken = Promise.withResolvers<void>();
     this.#wake = woken.resolve;
     const dueMs = watchdogDueMs(this.#context());
@@ -386,6 +440,11 @@ export class Conversation extends DurableObject<Env> implements ConversationRpc 
     }
     const watchMs = watchdogDueMs(context);
     if (watchMs !== null && !this.#isFenced) due.push(watchMs);
+    const moveMs = moveDueMs(context);
+    if (moveMs !== null && !this.#isFenced) {
+      // Whoever carries the move sets the alarm afterwards; this one is for the case that it dies.
+      due.push(this.#isMoving ? Math.max(moveMs, context.nowMs + moveWatchMs) : moveMs);
+    }
     if (this.#alarmAtMs === undefined) this.#alarmAtMs = await this.ctx.storage.getAlarm();
     if (due.length === 0) {
       const purgeMs = this.#store.nextPurgeMs(context.policy.journalKeptMs);

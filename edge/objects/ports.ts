@@ -3,6 +3,7 @@ import type { StopReply } from "#shared/conversation/cancel-turn.ts";
 import type { AttemptAddress, DispatchReply, PullFinding } from "#shared/conversation/watchdog.ts";
 import type { ModelDescription, ObjectPin } from "#shared/config/topology.ts";
 import type { HistoryCommand, HistoryReply } from "#shared/protocol/internal/history.ts";
+import type { PrewarmReply, PrewarmRequest } from "#shared/protocol/internal/prewarm.ts";
 import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
 import type { CellId, Jurisdiction, TenantId } from "#shared/residency/brands.ts";
 
@@ -48,6 +49,13 @@ export interface ConversationPorts {
   acknowledge(attempt: AttemptAddress, seq: number): Promise<void>;
   /** Null when the jurisdiction does not serve the model (any more). */
   servedModel(jurisdiction: Jurisdiction, model: string): ServedModel | null;
+  /** Has a cell compute the conversation's history ahead. Never throws; takes as long as the prefill does. */
+  prewarm(
+    cell: CellId,
+    request: PrewarmRequest,
+  ): Promise<PrewarmReply | { readonly kind: "unreachable" }>;
+  /** SHA-256 of a text's UTF-8, hex. */
+  sha256Hex(text: string): Promise<string>;
   /** Settles a reservation in the tenant's ledger, which takes it once. `unavailable` is tried again. Never throws. */
   settle(settlement: Settlement): Promise<"settled" | "unavailable">;
   /** Writes one allow-listed log line: an event name, ids and counts, never content. */

@@ -1,30 +1,14 @@
 import type { HistoryCommand, HistoryReply } from "../protocol/internal/history.ts";
 import type { PrewarmReply } from "../protocol/internal/prewarm.ts";
 import type { ItemRecord } from "../protocol/internal/turn-outcome.ts";
-import type { CellId, RegionId, ShardId } from "../residency/brands.ts";
+import type { CellId, ShardId } from "../residency/brands.ts";
 import { copyPiece, historyBase, releaseCommands } from "./move-copy.ts";
 import { defaultMovePolicy, isMoving } from "./move-state.ts";
-import type {
-  ConversationMove,
-  HomeView,
-  MoveDestination,
-  MovePolicy,
-  MoveView,
-} from "./move-state.ts";
-import type { ConversationResult, ConversationScope, TurnTemplate } from "./rpc.ts";
+import type { ConversationMove, HomeView, MovePolicy, MoveView } from "./move-state.ts";
+import type { ConversationResult, ConversationScope, MigrateInput, TurnTemplate } from "./rpc.ts";
 import { notFound, openHead, readHistory, refuse } from "./step.ts";
 import type { StepContext } from "./step.ts";
 import type { ConversationHead } from "./store.ts";
-
-/** Begins a move. */
-export interface MigrateInput {
-  readonly scope: ConversationScope;
-  readonly moveId: string;
-  /** Destinations that the operator's words fit, best first; all of the conversation's jurisdiction. */
-  readonly destinations: readonly MoveDestination[];
-  /** The region of every cell of the jurisdiction. */
-  readonly regions: Readonly<Record<string, RegionId>>;
-}
 
 /** What the move needs of the world outside the object; every call may be made again. */
 export type MoveWork =

@@ -2,10 +2,12 @@ import type { ErrorOutcome } from "../errors/gateway-error.ts";
 import type { EngineRequest, Rendering, TurnResume } from "../protocol/internal/turn-request.ts";
 import type { ItemRecord, TurnOutcome } from "../protocol/internal/turn-outcome.ts";
 import type { Priority } from "../config/topology.ts";
+import type { HomeView, MoveDestination } from "./move-state.ts";
 import type {
   CellId,
   ConversationId,
   Jurisdiction,
+  RegionId,
   ShardId,
   TenantId,
   TurnId,
@@ -187,6 +189,16 @@ export interface ListItemsInput {
   readonly limit: number;
 }
 
+/** Begins a move. */
+export interface MigrateInput {
+  readonly scope: ConversationScope;
+  readonly moveId: string;
+  /** Destinations that the operator's words fit, best first; all of the conversation's jurisdiction. */
+  readonly destinations: readonly MoveDestination[];
+  /** The region of every cell of the jurisdiction. */
+  readonly regions: Readonly<Record<string, RegionId>>;
+}
+
 /** The RPC surface of a Conversation object. Nothing else of it can be called through a stub. */
 export interface ConversationRpc {
   /** Creates the conversation with its first items; durable on return. */
@@ -218,6 +230,12 @@ export interface ConversationRpc {
     readonly scope: ConversationScope;
     readonly itemId: string;
   }): Promise<ConversationResult<ConversationView>>;
+  /**
+   * Begins a move of the home and answers when it has ended, or after a few seconds with how far it is; the object goes on
+   * with it by itself. A second one with the same destination joins, another one is refused.
+   */
+  migrate(input: MigrateInput): Promise<ConversationResult<HomeView>>;
+  readHome(scope: ConversationScope): Promise<ConversationResult<HomeView>>;
   /** One transaction: idempotency, lock, items, turn, outbox, lease. Durable on return. */
   beginTurn(input: BeginTurnInput): Promise<BeginTurnResult>;
   /** Journals frames; at most one row. Durable on return. */
