@@ -5,9 +5,11 @@ import type { HintRefusal } from "#shared/health/hint-codec.ts";
 import { hintKey, mergeHint } from "#shared/health/hint.ts";
 import type { CellHint } from "#shared/health/hint.ts";
 import type { CellId, Jurisdiction } from "#shared/residency/brands.ts";
+import { classifyHealthKvFailure } from "./health-kv-failure.ts";
+import type { HealthKvFailure } from "./health-kv-failure.ts";
 
-/** What became of one look at a cell's key. `unreachable` counts once per refresh: the KV did not answer as it should. */
-export type HintOutcome = "accepted" | "older" | HintRefusal | "unreachable";
+/** What became of one look at a cell's key. A failure of the KV as a whole counts once per refresh. */
+export type HintOutcome = "accepted" | "older" | HintRefusal | HealthKvFailure;
 
 export interface HealthHintsOptions {
   readonly url: string;
@@ -82,9 +84,8 @@ export function createHealthHints(options: HealthHintsOptions): HealthHints {
       const values: unknown = await redis.mget(keys);
       if (!Array.isArray(values) || values.length !== keys.length) return count("malformed");
       for (const [index, cell] of cells.entries()) count(await take(cell, values[index]));
-    } catch {
-      // The client's errors quote commands and answers, so nothing of them goes on.
-      count("unreachable");
+    } catch (error) {
+      count(classifyHealthKvFailure(error));
     }
   }
 

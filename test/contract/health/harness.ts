@@ -122,11 +122,11 @@ export async function startHealthHarness() {
       stops.push(() => publisher.stop());
       return { ...publisher, failures };
     },
-    hints(url = server.regionUrl(region)): HintsUnderTest {
+    hints(url = server.regionUrl(region), token: string = tokens.readOnlyToken): HintsUnderTest {
       const failures: string[] = [];
       const hints = createHealthHints({
         url,
-        token: tokens.readOnlyToken,
+        token,
         macHex: async (text) => mac(text),
         cells,
         nowMs: () => nowMs,

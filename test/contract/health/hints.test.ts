@@ -122,11 +122,11 @@ describe("createHealthHints", () => {
 
   it.for<[string, object, readonly string[]]>([
     ["dead", { kind: "dead" }, ["unreachable"]],
-    ["answering 500", { kind: "status", status: 500 }, ["unreachable"]],
-    ["answering 429", { kind: "status", status: 429 }, ["unreachable"]],
-    ["answering garbage", { kind: "garbage" }, ["unreachable"]],
-    ["answering a web page", { kind: "html" }, ["unreachable"]],
-    ["slow", { kind: "delay", delayMs: 20_000 }, ["unreachable"]],
+    ["answering 500", { kind: "status", status: 500 }, ["refused"]],
+    ["answering 429", { kind: "status", status: 429 }, ["refused"]],
+    ["answering garbage", { kind: "garbage" }, ["garbage"]],
+    ["answering a web page", { kind: "html" }, ["garbage"]],
+    ["slow", { kind: "delay", delayMs: 20_000 }, ["timeout"]],
     ["empty", { kind: "empty" }, []],
     ["frozen", { kind: "freeze" }, []],
     ["lying with a text", lie("all dead"), ["malformed"]],
@@ -167,6 +167,12 @@ describe("createHealthHints", () => {
       expect(warm.read(eu).get(west)?.weight).toBe(1);
     },
   );
+
+  it("says that the token was refused, and nothing of the answer", async ({ expect }) => {
+    const hints = kv.hints(undefined, "not the token");
+    await hints.refreshed();
+    expect(hints.failures).toEqual(["unauthorised"]);
+  });
 
   it("takes no cell's hint for another's, even one with a valid MAC", async ({ expect }) => {
     const hints = kv.hints();

@@ -103,13 +103,13 @@ it("answers at once with the last copy while a refresh hangs, and gives it up af
   await request();
   answer = ({ signal }) =>
     new Promise((_, reject) => {
-      signal.addEventListener("abort", () => reject(new Error("given up")));
+      signal.addEventListener("abort", () => reject(signal.reason));
     });
   nowMs += 2_000;
   const hanging = request();
   expect(hints.read(eu).size).toBe(2);
   await hanging;
-  expect(failures).toEqual(["unreachable"]);
+  expect(failures).toEqual(["timeout"]);
   expect(hints.read(eu).get(central)?.weight).toBe(0.5);
 });
 
@@ -117,7 +117,7 @@ it("lets a second request start its own refresh while the first hangs, after two
   const { request, failures } = start();
   answer = ({ signal }) =>
     new Promise((_, reject) => {
-      signal.addEventListener("abort", () => reject(new Error("given up")));
+      signal.addEventListener("abort", () => reject(signal.reason));
     });
   const first = request();
   await request();
@@ -125,28 +125,42 @@ it("lets a second request start its own refresh while the first hangs, after two
   nowMs += 2_000;
   await Promise.all([first, request()]);
   expect(requests).toHaveLength(2);
-  expect(failures).toEqual(["unreachable", "unreachable"]);
+  expect(failures).toEqual(["timeout", "timeout"]);
 });
 
-it.for<[string, () => Promise<Response>]>([
-  ["no connection", () => Promise.reject(new TypeError("Network connection lost."))],
-  ["an error", async () => Response.json({ error: "ERR" }, { status: 500 })],
-  ["a web page", async () => new Response("<html>", { headers: { "content-type": "text/html" } })],
-  ["an empty body", async () => new Response("")],
-  ["null", async () => Response.json(null)],
-  ["no result", async () => Response.json({})],
-  ["a text as the result", async () => Response.json({ result: "b2s=" })],
-  ["too few values", async () => Response.json({ result: [] })],
-  ["numbers", async () => Response.json({ result: [1, 2] })],
-  ["objects", async () => Response.json({ result: [{ weight: 0 }, {}] })],
-])("keeps its copy when the KV answers %s, and raises nothing", async ([, broken]) => {
-  answerWith([await hintText(west, 0.25), null]);
-  const { hints, failures, request } = start();
-  await request();
-  answer = broken;
-  nowMs += 2_000;
-  await request();
-  expect(hints.read(eu).get(west)?.weight).toBe(0.25);
-  expect(failures.length).toBeGreaterThan(0);
-  expect(requests).toHaveLength(2);
-});
+it.for<[string, string, () => Promise<Response>]>([
+  ["no connection", "unreachable", () => Promise.reject(new TypeError("Network connection lost."))],
+  [
+    "a refused token",
+    "unauthorised",
+    async () =>
+      Response.json({ error: "WRONGPASS invalid or missing auth token" }, { status: 401 }),
+  ],
+  ["a refusal as text", "unauthorised", async () => new Response("Unauthorized", { status: 401 })],
+  ["an error", "refused", async () => Response.json({ error: "ERR" }, { status: 500 })],
+  [
+    "a web page",
+    "garbage",
+    async () => new Response("<html>", { headers: { "content-type": "text/html" } }),
+  ],
+  ["an empty body", "garbage", async () => new Response("")],
+  ["null", "garbage", async () => Response.json(null)],
+  ["no result", "garbage", async () => Response.json({})],
+  ["a text as the result", "malformed", async () => Response.json({ result: "b2s=" })],
+  ["too few values", "malformed", async () => Response.json({ result: [] })],
+  ["numbers", "malformed", async () => Response.json({ result: [1, 2] })],
+  ["objects", "malformed", async () => Response.json({ result: [{ weight: 0 }, {}] })],
+])(
+  "keeps its copy when the KV answers %s, says %s, and raises nothing",
+  async ([, reason, broken]) => {
+    answerWith([await hintText(west, 0.25), null]);
+    const { hints, failures, request } = start();
+    await request();
+    answer = broken;
+    nowMs += 2_000;
+    await request();
+    expect(hints.read(eu).get(west)?.weight).toBe(0.25);
+    expect(new Set(failures)).toEqual(new Set([reason]));
+    expect(requests).toHaveLength(2);
+  },
+);
