@@ -32,6 +32,7 @@ export interface RunningTurnDeps {
   readonly scheduler: Scheduler;
   readonly engines: ReadonlyMap<ShardId, Engine>;
   readonly createEncoder: (rendering: Rendering, choices: number) => TurnEncoder;
+  readonly contextTokensMax: (model: string) => number;
   readonly clock: Clock;
   readonly policy: TurnPolicy;
   readonly observer: TurnObserver;
@@ -144,7 +145,8 @@ export function startTurn(
         const { rejected, queueWaitMs } = reply;
         const { shard } = reply.slot;
         const ability = deps.engines.get(shard)?.continuationAbility() ?? "none";
-        feed({ kind: "shardChosen", shard, rejected, queueWaitMs, ability });
+        const contextTokensMax = deps.contextTokensMax(request.engine.model);
+        feed({ kind: "shardChosen", shard, rejected, queueWaitMs, ability, contextTokensMax });
       },
     );
   }

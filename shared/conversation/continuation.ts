@@ -98,6 +98,7 @@ function continueChat(
   choice: ChoiceState,
   promptTokenIds: readonly number[] | null,
   ability: "tokens" | "text",
+  contextTokensMax: number,
 ): ContinuationPlan {
   const { body } = request.engine;
   const fromTokens = ability === "tokens" && promptTokenIds !== null && choice.hasAllTokenIds;
@@ -111,11 +112,13 @@ function continueChat(
   if (fromTokens && own.every((field) => sharedFields.has(field))) {
     const tokensBefore = choice.tokenCount;
     const sampling = Object.fromEntries(own.map((field) => [field, body[field]]));
-    const limit = tokensMaxOf(body);
+    // A chat without a limit has the whole context; a completion without one has 16 tokens (OpenAI, create completion).
+    const contextLeft = contextTokensMax - promptTokenIds.length;
+    const max = Math.min(tokensMaxOf(body)?.max ?? contextLeft, contextLeft);
     const left = withTokensLeft(
       {
         ...sampling,
-        ...(limit === null ? {} : { max_tokens: limit.max }),
+        max_tokens: max,
         ...(isPresent(body["min_tokens"]) ? { min_tokens: body["min_tokens"] } : {}),
       },
       tokensBefore,
@@ -178,6 +181,7 @@ export function planContinuation(
   choices: readonly ChoiceState[],
   promptTokenIds: readonly number[] | null,
   ability: ContinuationAbility,
+  contextTokensMax: number,
 ): ContinuationPlan {
   const { path, body } = request.engine;
   const choice = choices[0];
@@ -196,5 +200,5 @@ export function planContinuation(
   if (limit !== null && tokensOf(choice) >= limit.max) return { kind: "cutAtLength" };
   return path === "completions"
     ? continueCompletion(request, choice, promptTokenIds, ability)
-    : continueChat(request, choice, promptTokenIds, ability);
+    : continueChat(request, choice, promptTokenIds, ability, contextTokensMax);
 }

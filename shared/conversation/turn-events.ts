@@ -18,6 +18,8 @@ export type TurnEvent =
       readonly queueWaitMs: number;
       /** How the shard's engine can go on with an answer that another one began. */
       readonly ability: ContinuationAbility;
+      /** Tokens of prompt and answer together that the model takes. */
+      readonly contextTokensMax: number;
     }
   | {
       readonly kind: "noShard";

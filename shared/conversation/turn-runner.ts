@@ -3,6 +3,7 @@ import type { DeltaEvent, EngineEvent } from "../protocol/engine-event.ts";
 import type { TurnRequest } from "../protocol/internal/turn-request.ts";
 import { createAgreement } from "../protocol/resume/transcript.ts";
 import { charactersOf, saysSomething, withDelta, withoutUnsaid } from "./answer-so-far.ts";
+import type { ChoiceState } from "./answer-so-far.ts";
 import { planContinuation } from "./continuation.ts";
 import { choicesOf } from "./turn-choices.ts";
 import type { TurnEffect, TurnEvent, TurnStepReason, TryResult } from "./turn-events.ts";
@@ -132,6 +133,7 @@ function dispatch(
     excluded: [...state.excluded, event.shard],
     rejected: [...state.rejected, ...event.rejected],
     queueWaitMs: state.queueWaitMs + event.queueWaitMs,
+    tokensMax: request.engine.completionTokensMax ?? (event.contextTokensMax || null),
   };
   const { path, body } = request.engine;
   const whole = { kind: "dispatch", try: chosen.tries, shard: event.shard, path, body } as const;
@@ -143,7 +145,13 @@ function dispatch(
     };
   }
   const ability = state.mustRegenerate ? "none" : event.ability;
-  const plan = planContinuation(request, chosen.choices, state.promptTokenIds, ability);
+  const plan = planContinuation(
+    request,
+    chosen.choices,
+    state.promptTokenIds,
+    ability,
+    event.contextTokensMax,
+  );
   switch (plan.kind) {
     case "continue":
       return {
@@ -229,6 +237,9 @@ function readEngine(state: TurnState, event: EngineEvent, context: Context): Tur
     case "invalid":
       return failShard(state, { reason: "invalid", detail: event.reason }, context);
     case "done": {
+      // An engine that counts fewer tokens than it gave has sent some of them twice.
+      if (hasRepeatedTokens(state, context))
+        return failShard(state, { reason: "invalid", detail: "shape" }, context);
       if (isWhole(state) && state.try.agreement?.isCovered() !== false) {
         return complete(state, context);
       }
@@ -236,6 +247,28 @@ function readEngine(state: TurnState, event: EngineEvent, context: Context): Tur
       return failShard(state, { reason: "invalid", detail }, context);
     }
   }
+}
+
+/** Whether the current shard gave more tokens than it counted. An echoed prompt is among those given. */
+function hasRepeatedTokens(
+  { choices, usage, try: current }: TurnState,
+  { request }: Context,
+): boolean {
+  const isKnown = usage !== null && choices.every(({ hasAllTokenIds }) => hasAllTokenIds);
+  if (!isKnown || current.agreement !== null || request.engine.body["echo"] === true) return false;
+  const given = choices.reduce((sum, { tokenCount }) => sum + tokenCount, 0);
+  return given - current.tokensBefore > usage.completionTokens;
+}
+
+/** Pieces that one choice may have for each token that it may have: some engines cut a tool call into several. */
+const piecesPerTokenMax = 2;
+const piecesOverMax = 64;
+
+/** Whether a choice is longer than the client allows and than the model's context: its engine never ends. */
+function isEndless(state: TurnState, choices: readonly ChoiceState[], choice: number): boolean {
+  if (state.tokensMax === null) return false;
+  const pieceCount = choices[choice]?.pieceCount ?? 0;
+  return pieceCount > piecesPerTokenMax * state.tokensMax + piecesOverMax;
 }
 
 function deliver(state: TurnState, piece: DeltaEvent, context: Context): TurnStep {
@@ -261,13 +294,17 @@ function deliver(state: TurnState, piece: DeltaEvent, context: Context): TurnSte
   if (characters > policy.answerCharactersMax || delta.choice >= choicesMax) {
     return failShard(state, { reason: "invalid", detail: "tooLong" }, context);
   }
+  const choices = withDelta(state.choices, delta);
+  if (isEndless(state, choices, delta.choice)) {
+    return failShard(state, { reason: "invalid", detail: "tooLong" }, context);
+  }
   const continuationsBefore = context.request.resume?.continuations ?? 0;
   const isSeam = !state.try.hasDelivered && state.continuations > continuationsBefore;
   return {
     state: {
       ...heard,
       isBegun: true,
-      choices: withDelta(state.choices, delta),
+      choices,
       characters,
       deltas: state.deltas + 1,
       firstTokenAtMs: state.firstTokenAtMs ?? nowMs,

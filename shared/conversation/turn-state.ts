@@ -55,6 +55,8 @@ export interface TurnState {
   readonly choices: readonly ChoiceState[];
   readonly promptTokenIds: readonly number[] | null;
   readonly characters: number;
+  /** Tokens that one choice may have; null where neither the client nor the topology says. */
+  readonly tokensMax: number | null;
   /** Pieces delivered. */
   readonly deltas: number;
   readonly usage: Usage | null;
@@ -105,6 +107,7 @@ export function initialTurnState(): TurnState {
     choices: [],
     promptTokenIds: null,
     characters: 0,
+    tokensMax: null,
     deltas: 0,
     usage: null,
     document: null,

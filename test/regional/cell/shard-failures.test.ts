@@ -245,8 +245,9 @@ describe("a shard that fails after its first token", () => {
     const [first, second] = await rankedEngines(cell);
     first.answer = cutsAfter("Hel");
     second.answer = says("Good day");
-    const body = { ...aTurn().engine.body, response_format: { type: "json_object" } };
-    const stream = await readStream(await cell.put(aTurn({ engine: { ...aTurn().engine, body } })));
+    const turn = aTurn() as unknown as { readonly engine: { readonly body: object } };
+    const body = { ...turn.engine.body, response_format: { type: "json_object" } };
+    const stream = await readStream(await cell.put(aTurn({ engine: { ...turn.engine, body } })));
     expect(contentOf(stream)).toBe("Hel");
     expect(stream.outcome).toMatchObject({ error: { code: "interrupted" }, mayMove: false });
     expect(JSON.parse(stream.frames.at(-1)?.data ?? "")).toMatchObject({

@@ -29,7 +29,7 @@ function plan(
   path: EngineRequest["path"] = "chat/completions",
 ) {
   const request = { engine: { path, body } } as unknown as TurnRequest;
-  return planContinuation(request, choices, promptIds, ability);
+  return planContinuation(request, choices, promptIds, ability, 100);
 }
 
 describe("continuing a chat", () => {
@@ -40,6 +40,10 @@ describe("continuing a chat", () => {
       body: { temperature: 0.5, seed: 7, max_tokens: 8, prompt: [1, 2, 3, 10, 11] },
       tokensBefore: 2,
     });
+  });
+
+  it("leaves an answer without a limit the rest of the context", () => {
+    expect(plan({ messages }, said(...hello))).toMatchObject({ body: { max_tokens: 95 } });
   });
 
   it("goes on from the text where the engine does not take token ids", () => {

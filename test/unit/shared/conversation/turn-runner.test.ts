@@ -59,7 +59,14 @@ class Run {
 }
 
 function chosen(name: string, ability: ContinuationAbility = "none"): TurnEvent {
-  return { kind: "shardChosen", shard: shard(name), rejected: [], queueWaitMs: 0, ability };
+  return {
+    kind: "shardChosen",
+    shard: shard(name),
+    rejected: [],
+    queueWaitMs: 0,
+    ability,
+    contextTokensMax: 1000,
+  };
 }
 function engine(event: EngineEvent, tryNumber = 1): TurnEvent {
   return { kind: "engine", try: tryNumber, event };
@@ -246,6 +253,29 @@ describe("the turn runner", () => {
     expect(fits.reason).toBe("firstToken");
     const tooMuch = stepTurn(fits.state, says("x"), aRequest(), 9, policy);
     expect(tooMuch.state.lastFailure).toEqual({ reason: "invalid", detail: "tooLong" });
+  });
+
+  it("takes a shard that gives more tokens than the client allows for one that never ends", ({
+    expect,
+  }) => {
+    const run = new Run();
+    Object.assign(run.request.engine, { completionTokensMax: 10 });
+    run.feed(start, chosen("a"));
+    for (let piece = 0; piece < 84; piece += 1) run.feed(says("x"));
+    expect(run.reason).toBe("delivered");
+    expect(run.feed(says("x")).state.lastFailure).toEqual({ reason: "invalid", detail: "tooLong" });
+  });
+
+  it("takes a shard that gives more tokens than it counts for one that repeats itself", ({
+    expect,
+  }) => {
+    const usage = { promptTokens: 1, completionTokens: 2, cachedTokens: 0, reasoningTokens: 0 };
+    const token = (id: number) => engine({ kind: "delta", choice: 0, text: "x", tokenIds: [id] });
+    const ends = [stops(), engine({ kind: "usage", usage }), done];
+    const honest = new Run().feed(start, chosen("a"), token(1), token(2), ...ends);
+    expect(honest.reason).toBe("completed");
+    const repeats = new Run().feed(start, chosen("a"), token(1), token(1), token(2), ...ends);
+    expect(repeats.state.lastFailure).toEqual({ reason: "invalid", detail: "shape" });
   });
 
   it("keeps text and token ids of each choice, and leaves earlier states as they were", ({
