@@ -55,6 +55,8 @@ function templateOf({ store }: StepContext, head: ConversationHead): TurnTemplat
 export function startMove(context: StepContext, input: MigrateInput): ConversationResult<HomeView> {
   const head = openHead(context, input.scope);
   if (head === null) return notFound("The conversation was");
+  // The call was made before, and its reply was lost.
+  if (head.move?.moveId === input.moveId) return { kind: "ok", value: viewHome(context, head) };
   const model = templateOf(context, head)?.engine.model ?? null;
   const to = input.destinations.find(({ models }) => model === null || models.includes(model));
   if (to === undefined) {
