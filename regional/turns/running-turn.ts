@@ -120,7 +120,7 @@ export function startTurn(
         observer.continued(request, state);
         return frames.markSeam();
       case "deliver":
-        append(rendering.deliver(effect));
+        deliver(effect);
         return begunSignal.resolve();
       case "finish":
       case "fail":
@@ -192,6 +192,12 @@ export function startTurn(
     isPaused = true;
     while (isHeldUp()) await frames.changed();
     isPaused = false;
+  }
+
+  function deliver(effect: TurnEffect & { kind: "deliver" }): void {
+    const added = rendering.deliver(effect);
+    if (added === null) feed({ kind: "abort", error: divergedError });
+    else append(added);
   }
 
   function append(added: readonly ClientFrame[]): void {

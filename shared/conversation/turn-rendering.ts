@@ -32,11 +32,13 @@ export interface TurnEnding {
 
 /** Turns a turn's effects into the client's protocol. Stateful like its encoder; free of clock and random. */
 export interface TurnRendering {
-  /** Frames of a `deliver`; none for a client that does not stream. */
-  deliver(effect: TurnEffect & { kind: "deliver" }): readonly ClientFrame[];
   /**
-   * Renders again what the client has of the turn, and returns what the same pieces of the engine make beyond that. What only
-   * an answer's end makes is compared when it comes.
+   * Frames of a `deliver`; none for a client that does not stream. Null when the client has other frames in their place.
+   */
+  deliver(effect: TurnEffect & { kind: "deliver" }): readonly ClientFrame[] | null;
+  /**
+   * Renders again what the client has of the turn, and returns what the same pieces of the engine make beyond that. What
+   * these pieces do not make is compared when it comes.
    */
   resume(deltas: readonly DeltaEvent[], given: TurnResume): readonly ClientFrame[];
   /** Forgets what was rendered. */
@@ -62,8 +64,9 @@ export function createTurnRendering(input: RenderingInput): TurnRendering {
   const { rendering, lane } = request;
   const isDurable = lane === "durable";
   let encoder: TurnEncoder | null = null;
-  /** Frames of the answer's end that the client has already: their text, and how many. */
-  let owed = { text: "", count: 0, fromSeq: 0 };
+  /** Frames that the client has and that were not rendered again yet; the first has the seq `owedSeq`. */
+  let owed: string[] = [];
+  let owedSeq = 0;
 
   function open(frames: ClientFrame[]): TurnEncoder {
     if (encoder === null) {
@@ -112,13 +115,17 @@ export function createTurnRendering(input: RenderingInput): TurnRendering {
     return { ...answer, frames: [...opening, ...answer.frames] };
   }
 
-  /** The frames of an answer's end that the client lacks, or null when it has others than these. */
+  /** Those of `frames` that the client lacks, or null when it has others in their place. */
   function withoutOwed(frames: readonly ClientFrame[]): readonly ClientFrame[] | null {
-    const again = frames
-      .slice(0, owed.count)
-      .map((frame, index) => formatClientFrame(owed.fromSeq + index, frame))
-      .join("");
-    return again === owed.text ? frames.slice(owed.count) : null;
+    if (owed.length === 0) return frames;
+    const again = frames.slice(0, owed.length);
+    const isSame = again.every((frame, index) => {
+      return formatClientFrame(owedSeq + index, frame) === owed[index];
+    });
+    if (!isSame) return null;
+    owed = owed.slice(again.length);
+    owedSeq += again.length;
+    return frames.slice(again.length);
   }
 
   function failing(
@@ -132,7 +139,7 @@ export function createTurnRendering(input: RenderingInput): TurnRendering {
   ): TurnEnding {
     const { status, error, mayMove } = effect;
     const given = request.resume?.toSeq ?? 0;
-    const isOpen = encoder !== null && owed.count === 0;
+    const isOpen = encoder !== null && owed.length === 0;
     const isSeen = rendering.stream && (encoder !== null || given > 0);
     return {
       frames: [],
@@ -160,18 +167,18 @@ export function createTurnRendering(input: RenderingInput): TurnRendering {
       const frames = [...opening, ...deltas.flatMap((delta) => current.delta(delta))];
       const count = given.toSeq - frames.length;
       if (count <= 0) return frames.slice(given.toSeq);
-      owed = {
-        text: framesAfter(given.frames, frames.length),
-        count,
-        fromSeq: frames.length + 1,
-      };
+      owed = framesAfter(given.frames, frames.length)
+        .split("\n\n")
+        .slice(0, count)
+        .map((block) => `${block}\n\n`);
+      owedSeq = frames.length + 1;
       return [];
     },
     deliver(effect) {
       const frames: ClientFrame[] = [];
       const current = open(frames);
       frames.push(...current.delta(effect.delta));
-      return rendering.stream ? frames : [];
+      return rendering.stream ? withoutOwed(frames) : [];
     },
     restart() {
       invariant(

@@ -2,106 +2,129 @@ import type { DeltaEvent, ToolCallDelta } from "../engine-event.ts";
 
 /** What a regenerated piece is, measured against what was delivered before. */
 export type AgreementVerdict =
+  /** The client has it already. */
   | { readonly kind: "covered" }
+  /** It goes beyond what the client has: this is the rest. */
   | { readonly kind: "released"; readonly delta: DeltaEvent }
+  /** The client has something else in its place. */
   | { readonly kind: "diverged" };
 
-/** Compares an answer that is generated again with what a client has of it. Stateful; linear in what is compared. */
+/** Compares an answer that is generated again with what a client has of it. Stateful. */
 export interface Agreement {
   accept(delta: DeltaEvent): AgreementVerdict;
+  /** Whether all that the client has was generated again. */
   isCovered(): boolean;
 }
 
+/** What a choice says in one go: its reasoning, text, refusal, a tool call's name or arguments, or how it ended. */
 interface Segment {
-  readonly channel: string;
-  text: string;
+  readonly channel: "reasoning" | "text" | "refusal" | "name" | "arguments" | "finish";
+  /** Index of the tool call; 0 for the other channels. */
+  readonly index: number;
+  readonly text: string;
 }
 
-function partsOf(delta: DeltaEvent): readonly Segment[] {
-  const parts: Segment[] = [];
-  if (delta.reasoning) parts.push({ channel: "reasoning", text: delta.reasoning });
-  if (delta.text) parts.push({ channel: "text", text: delta.text });
-  if (delta.refusal) parts.push({ channel: "refusal", text: delta.refusal });
-  for (const call of delta.toolCalls ?? []) {
-    if (call.name !== undefined) parts.push({ channel: `name${call.index}`, text: call.name });
-    if (call.arguments) parts.push({ channel: `arguments${call.index}`, text: call.arguments });
+/** The segments of a piece, in the order in which encoders take them. Ids of tool calls differ from run to run. */
+function segmentsOf(delta: DeltaEvent): readonly Segment[] {
+  const segments: Segment[] = [];
+  const add = (channel: Segment["channel"], index: number, text: string | undefined): void => {
+    if (text !== undefined && text !== "") segments.push({ channel, index, text });
+  };
+  add("reasoning", 0, delta.reasoning);
+  add("text", 0, delta.text);
+  add("refusal", 0, delta.refusal);
+  for (const { index, name, arguments: text } of delta.toolCalls ?? []) {
+    add("name", index, name);
+    add("arguments", index, text);
   }
-  if (delta.finishReason !== undefined) parts.push({ channel: "finish", text: delta.finishReason });
-  return parts;
+  add("finish", 0, delta.finishReason);
+  return segments;
 }
 
-function restOf(delta: DeltaEvent, rests: readonly Segment[]): DeltaEvent {
-  const rest: { -readonly [Key in keyof DeltaEvent]: DeltaEvent[Key] } = {
-    kind: "delta",
-    choice: delta.choice,
-  };
-  const calls = new Map<number, { -readonly [Key in keyof ToolCallDelta]: ToolCallDelta[Key] }>();
-  const callOf = (index: number) => {
-    const known = calls.get(index) ?? { index };
-    calls.set(index, known);
-    return known;
-  };
-  for (const { channel, text } of rests) {
-    if (channel === "reasoning") rest.reasoning = text;
-    else if (channel === "text") rest.text = text;
-    else if (channel === "refusal") rest.refusal = text;
-    else if (channel === "finish") rest.finishReason = text;
-    else if (channel.startsWith("name")) {
-      const call = callOf(Number(channel.slice(4)));
-      call.name = text;
-      const id = delta.toolCalls?.find(({ index }) => index === call.index)?.id;
-      if (id !== undefined) call.id = id;
-    } else callOf(Number(channel.slice(9))).arguments = text;
+type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
+
+/** A piece of what is left of `delta`; its token ids and log probabilities belong to the whole and are left out. */
+function deltaOf(delta: DeltaEvent, rests: readonly Segment[]): DeltaEvent {
+  const rest: Writable<DeltaEvent> = { kind: "delta", choice: delta.choice };
+  const calls = new Map<number, Writable<ToolCallDelta>>();
+  for (const { channel, index, text } of rests) {
+    if (channel === "finish") rest.finishReason = text;
+    else if (channel !== "name" && channel !== "arguments") rest[channel] = text;
+    else {
+      const call = calls.get(index) ?? { index };
+      calls.set(index, call);
+      call[channel] = text;
+      const id = delta.toolCalls?.find((piece) => piece.index === index)?.id;
+      if (channel === "name" && id !== undefined) call.id = id;
+    }
   }
   if (calls.size > 0) rest.toolCalls = [...calls.values()];
   return rest;
 }
 
+/** How far one choice was generated again. */
+interface Progress {
+  readonly segments: Segment[];
+  /** The segment that comes next, and how much of it was generated again. */
+  at: number;
+  offset: number;
+}
+
+function isSameChannel(left: Segment, right: Segment): boolean {
+  return left.channel === right.channel && left.index === right.index;
+}
+
+/** What of `segment` goes beyond what was delivered ("" for nothing), or null when it is not the same. */
+function advance(progress: Progress, segment: Segment): string | null {
+  const known = progress.segments[progress.at];
+  if (known === undefined) return segment.text;
+  if (!isSameChannel(known, segment)) return null;
+  const expected = known.text.slice(progress.offset, progress.offset + segment.text.length);
+  if (!segment.text.startsWith(expected)) return null;
+  const rest = segment.text.slice(expected.length);
+  const isOpenEnded = progress.at === progress.segments.length - 1 && known.channel !== "finish";
+  if (rest !== "" && !isOpenEnded) return null;
+  progress.offset += expected.length;
+  if (progress.offset === known.text.length) {
+    progress.at += 1;
+    progress.offset = 0;
+  }
+  return rest;
+}
+
+/**
+ * The agreement with `delivered`, whatever the chunks of either. A piece that lies across the end of what was delivered is
+ * released with its rest, unless it carries log probabilities, which cannot be cut.
+ */
 export function createAgreement(delivered: readonly DeltaEvent[]): Agreement {
-  const choices = new Map<number, { segments: Segment[]; at: number; offset: number }>();
+  const choices = new Map<number, Progress>();
   for (const delta of delivered) {
-    const choice = choices.get(delta.choice) ?? { segments: [], at: 0, offset: 0 };
-    choices.set(delta.choice, choice);
-    for (const part of partsOf(delta)) {
-      const last = choice.segments.at(-1);
-      if (last !== undefined && last.channel === part.channel) last.text += part.text;
-      else choice.segments.push({ ...part });
+    const progress = choices.get(delta.choice) ?? { segments: [], at: 0, offset: 0 };
+    choices.set(delta.choice, progress);
+    for (const segment of segmentsOf(delta)) {
+      const last = progress.segments.at(-1);
+      if (last === undefined || !isSameChannel(last, segment)) progress.segments.push(segment);
+      else {
+        const joined = { ...last, text: last.text + segment.text };
+        progress.segments[progress.segments.length - 1] = joined;
+      }
     }
   }
   return {
     accept(delta) {
-      const choice = choices.get(delta.choice);
-      const isDone = choice === undefined || choice.at >= choice.segments.length;
-      if (choice === undefined || isDone) return { kind: "released", delta };
+      const progress = choices.get(delta.choice);
+      if (progress === undefined || progress.at >= progress.segments.length) {
+        return { kind: "released", delta };
+      }
       const rests: Segment[] = [];
-      let hasCovered = false;
-      for (const part of partsOf(delta)) {
-        const segment = choice.segments[choice.at];
-        if (segment === undefined) {
-          rests.push(part);
-          continue;
-        }
-        if (segment.channel !== part.channel) return { kind: "diverged" };
-        const expected = segment.text.slice(choice.offset, choice.offset + part.text.length);
-        const isLast = choice.at === choice.segments.length - 1;
-        if (!part.text.startsWith(expected)) return { kind: "diverged" };
-        if (expected.length < part.text.length && !isLast) return { kind: "diverged" };
-        if (part.channel === "finish" && expected !== part.text) return { kind: "diverged" };
-        choice.offset += expected.length;
-        hasCovered = true;
-        if (
-          choice.offset === segment.text.length &&
-          !(isLast && part.channel === "text" && false)
-        ) {
-          choice.at += 1;
-          choice.offset = 0;
-        }
-        if (expected.length < part.text.length)
-          rests.push({ channel: part.channel, text: part.text.slice(expected.length) });
+      for (const segment of segmentsOf(delta)) {
+        const rest = advance(progress, segment);
+        if (rest === null) return { kind: "diverged" };
+        if (rest !== "") rests.push({ ...segment, text: rest });
       }
       if (rests.length === 0) return { kind: "covered" };
-      if (hasCovered && delta.logprobs !== undefined) return { kind: "diverged" };
-      return { kind: "released", delta: restOf(delta, rests) };
+      if ((delta.logprobs ?? null) !== null) return { kind: "diverged" };
+      return { kind: "released", delta: deltaOf(delta, rests) };
     },
     isCovered: () => [...choices.values()].every(({ segments, at }) => at >= segments.length),
   };
