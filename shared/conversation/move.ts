@@ -228,7 +228,7 @@ export function advanceMove(
           if (ageMs < policy.waitingMsMax) return null;
           giveUp(context, head, "turnTooLong");
         } else if (move.copiesHistory) {
-          write(context, raised(head), enter(move, "copying", nowMs));
+          write(context, head, enter(move, "copying", nowMs));
         } else flip(context, head, move);
         continue;
       case "copying":
@@ -240,7 +240,8 @@ export function advanceMove(
         if (move.step === "copying" && move.isCleared && move.copiedSeq >= head.nextSeq - 1) {
           // Both steps share one bound: turns are refused in both.
           const fencing = { ...enter(move, "fencing", nowMs), stepAtMs: move.stepAtMs };
-          write(context, raised(head), fencing);
+          // Whatever of the copy is still on its way comes too late once the destination is sealed with this fence.
+          write(context, { ...head, incarnation: head.incarnation + 1 }, fencing);
           continue;
         }
         return move.dueMs <= nowMs ? frozenWork(context, head, move, policy) : null;
@@ -249,10 +250,6 @@ export function advanceMove(
         return null;
     }
   }
-}
-
-function raised(head: ConversationHead): ConversationHead {
-  return { ...head, incarnation: head.incarnation + 1 };
 }
 
 function frozenWork(
@@ -410,7 +407,7 @@ function afterNewSeal(
   else copyAgain(context, head, move, policy);
 }
 
-/** The copy is not what it must be: it is made anew, under a raised fence. */
+/** The copy is not what it must be: it is made anew. */
 function copyAgain(
   context: StepContext,
   head: ConversationHead,
@@ -424,7 +421,7 @@ function copyAgain(
   }
   const { stepAtMs } = move;
   const again = { ...enter(move, "copying", context.nowMs), stepAtMs };
-  write(context, raised(head), { ...again, recopies, isCleared: false, copiedSeq: 0 });
+  write(context, head, { ...again, recopies, isCleared: false, copiedSeq: 0 });
 }
 
 /** Where the conversation is at home, and its move. */
