@@ -1,4 +1,4 @@
-import { renameSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
 
 /** The content of dev.json: what runs where, for scripts and tests (docs/architecture.md). `pid` is absent for what was not started. */
 export interface DevFile {
@@ -36,4 +36,9 @@ export function writeDevFile(path: string, content: DevFile): void {
   const next = `${path}.next`;
   writeFileSync(next, `${JSON.stringify(content, null, 2)}\n`, { mode: 0o600 });
   renameSync(next, path);
+}
+
+/** The dev.json that {@link writeDevFile} wrote. @throws Error when there is none. */
+export function readDevFile(path: string): DevFile {
+  return JSON.parse(readFileSync(path, "utf8")) as DevFile;
 }
