@@ -1,5 +1,3 @@
-import { createHash } from "node:crypto";
-import { historyLink } from "#shared/protocol/internal/history.ts";
 import type {
   HistoryCommand,
   HistoryItem,
@@ -7,23 +5,21 @@ import type {
   HistoryUsage,
 } from "#shared/protocol/internal/history.ts";
 
-type Kept = HistoryItem & { readonly isDeleted: boolean };
+/** An item as a database keeps it. */
+export type Kept = HistoryItem & { readonly isDeleted: boolean };
 
-/** The chain of items in their order. */
-export function chainOf(items: readonly Kept[]): string {
-  return items.reduce(
-    (chain, item) => createHash("sha256").update(historyLink(chain, item)).digest("hex"),
-    "",
-  );
-}
-
-/** One conversation in the database of one region, as regional/history keeps it. */
+/** One conversation in the database of one region, as regional/history keeps it; `chainOf` is the runtime's own hash. */
 export class MemoryHistory {
   items: Kept[] = [];
   fence = 0;
   isErased = false;
   isDown = false;
   readonly usage = new Map<string, HistoryUsage>();
+  readonly #chainOf: (items: readonly Kept[]) => string;
+
+  constructor(chainOf: (items: readonly Kept[]) => string) {
+    this.#chainOf = chainOf;
+  }
 
   get nextSeq(): number {
     return this.items.length + 1;
@@ -57,7 +53,7 @@ export class MemoryHistory {
         return { kind: "applied" };
       case "seal":
         this.fence = command.fence;
-        return { kind: "sealed", nextSeq: this.nextSeq, chain: chainOf(this.items) };
+        return { kind: "sealed", nextSeq: this.nextSeq, chain: this.#chainOf(this.items) };
     }
   }
 

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { beginTurn } from "#shared/conversation/begin-turn.ts";
 import { advanceMove, applyMove, moveDueMs, startMove } from "#shared/conversation/move.ts";
 import type { MoveReply, MoveResult, MoveWork } from "#shared/conversation/move.ts";
@@ -7,6 +8,7 @@ import type { MoveDestination } from "#shared/conversation/move-state.ts";
 import { confirmDelivery, nextDelivery } from "#shared/conversation/outbox.ts";
 import { completeTurn } from "#shared/conversation/run-turn.ts";
 import type { StepContext } from "#shared/conversation/step.ts";
+import { historyLink } from "#shared/protocol/internal/history.ts";
 import type { HistoryCommand, HistoryReply } from "#shared/protocol/internal/history.ts";
 import type { PrewarmReply } from "#shared/protocol/internal/prewarm.ts";
 import type { CellId, RegionId } from "#shared/residency/brands.ts";
@@ -19,7 +21,8 @@ import {
   cellB,
 } from "#test/support/conversation-builders.ts";
 import { MemoryConversationStore } from "#test/support/memory-conversation-store.ts";
-import { MemoryHistory, chainOf } from "#test/support/memory-history.ts";
+import { MemoryHistory } from "#test/support/memory-history.ts";
+import type { Kept } from "#test/support/memory-history.ts";
 
 const model = "sim/llama-3.1-8b-instruct";
 export const regions = {
@@ -40,12 +43,20 @@ export function aDestination(more: Partial<MoveDestination> = {}): MoveDestinati
 
 export const policy = { ...defaultMovePolicy, copyItemsMax: 3 };
 
+/** The chain of items in their order. */
+function chainOf(items: readonly Kept[]): string {
+  return items.reduce(
+    (chain, item) => createHash("sha256").update(historyLink(chain, item)).digest("hex"),
+    "",
+  );
+}
+
 /** A conversation with a database in each of two regions; every call is a step that a crash can follow. */
 export class MovingWorld {
   readonly store = new MemoryConversationStore();
   readonly databases = new Map<CellId, MemoryHistory>([
-    [cellA, new MemoryHistory()],
-    [cellB, new MemoryHistory()],
+    [cellA, new MemoryHistory(chainOf)],
+    [cellB, new MemoryHistory(chainOf)],
   ]);
   readonly sent: { cell: CellId; command: HistoryCommand }[] = [];
   nowMs = 10_000;
