@@ -74,6 +74,7 @@ const laterFields = {
   restarts: 0,
   seams: 0,
   restartedAfterSeq: null,
+  takenOverAtSeq: null,
   cancelledAtMs: null,
   reservationId: null,
 } as const satisfies Partial<StoredTurn>;

@@ -209,6 +209,7 @@ export function beginTurn(context: StepContext, input: BeginTurnInput): BeginTur
     restarts: 0,
     seams: 0,
     restartedAfterSeq: null,
+    takenOverAtSeq: null,
     cancelledAtMs: null,
     reservationId: input.reservationId,
     continuations: 0,

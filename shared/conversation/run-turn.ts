@@ -150,8 +150,39 @@ export function endTurn(
   });
 }
 
+/**
+ * A Worker that lives although the object took its turn over gets it back, as long as nothing of the object's attempt is
+ * journaled: it has the client, and frames that the object lacks. A Worker whose reply was lost gets the same lease again.
+ * Null when there is neither.
+ */
+function takeBack(context: StepContext, input: FailoverInput): FailoverResult | null {
+  const { scope, turnId, attempt, segment, continuations } = input;
+  const held = holdTurn(context, scope, turnId, attempt + 1);
+  if (!isHeld(held)) return null;
+  if (held.turn.drivenBy === "worker") {
+    return { kind: "lease", lease: leaseOf(context, held.head, held.turn) };
+  }
+  if (held.turn.takenOverAtSeq !== held.turn.journalToSeq) return null;
+  const turn = {
+    ...journal(context, held.turn, segment),
+    // The same cell drops the object's attempt for this one.
+    attempt: held.turn.attempt + 1,
+    heardAtMs: context.nowMs,
+    pullFailures: 0,
+    drivenBy: "worker" as const,
+    dispatchDueMs: null,
+    takenOverAtSeq: null,
+    seams: 0,
+    continuations: held.turn.continuations + continuations,
+  };
+  context.store.writeTurn(turn);
+  return { kind: "lease", lease: leaseOf(context, held.head, turn) };
+}
+
 /** Raises the attempt and leases another cell of the jurisdiction; frames that the object lacked are journaled first. */
 export function failover(context: StepContext, input: FailoverInput): FailoverResult {
+  const back = takeBack(context, input);
+  if (back !== null) return back;
   const held = holdTurn(context, input.scope, input.turnId, input.attempt);
   if (!isHeld(held)) {
     return held.kind === "superseded"

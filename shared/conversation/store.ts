@@ -80,6 +80,8 @@ export interface StoredTurn {
    * after it may differ from what was seen.
    */
   readonly restartedAfterSeq: number | null;
+  /** The journal's end when the object took the turn over from a Worker; null while the Worker has it. */
+  readonly takenOverAtSeq: number | null;
   /** When the client asked for the end of the turn, ms since the epoch. */
   readonly cancelledAtMs: number | null;
   /** The ledger's reservation that the end settles; null when the tenant has no limits. */

@@ -172,6 +172,7 @@ function beginAnew(
     pullFailures: 0,
     continuations: hasBegun ? continuations : turn.continuations,
     seams: 0,
+    takenOverAtSeq: turn.drivenBy === "worker" ? turn.journalToSeq : null,
     restartedAfterSeq: mayHaveShown
       ? (turn.restartedAfterSeq ?? turn.journalToSeq)
       : turn.restartedAfterSeq,

@@ -257,6 +257,23 @@ describe("the journal", () => {
     ]);
   });
 
+  it("leases the same attempt to a failover that is repeated", () => {
+    const store = new MemoryConversationStore();
+    const { turnId } = lease(store, aTurn(first));
+    const input = {
+      scope: aScope(),
+      turnId,
+      attempt: 1,
+      segment: segment(1, 2),
+      reason: "cut",
+      continuations: 0,
+      cells: [cellA, cellB],
+    };
+    const moved = failover(aContext(store), input);
+    expect(failover(aContext(store), input)).toEqual(moved);
+    expect(store.outbox).toHaveLength(1);
+  });
+
   it("stops a failover when there is no other cell", () => {
     const store = new MemoryConversationStore();
     const { turnId } = lease(store, aTurn(first));

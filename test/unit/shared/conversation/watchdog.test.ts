@@ -258,6 +258,47 @@ describe("the watchdog", () => {
   });
 });
 
+describe("a Worker that lives although its turn was taken over", () => {
+  function takenOver(): MemoryConversationStore {
+    const store = begin();
+    const segment = frames(1, 2);
+    checkpoint(aContext(store, 1_500), { scope, turnId: turnIdOf(first), attempt: 1, segment });
+    pulled(store, 11_500, unreachable);
+    pulled(store, 12_000, unreachable);
+    dispatched(store, 12_000, { kind: "started" });
+    return store;
+  }
+
+  const input = {
+    scope,
+    turnId: turnIdOf(first),
+    attempt: 1,
+    segment: frames(3, 4),
+    reason: "silent",
+    continuations: 0,
+    cells: both,
+  };
+
+  it("gets it back with the frames that only it has", () => {
+    const store = takenOver();
+    expect(failover(aContext(store, 12_100), input)).toMatchObject({
+      kind: "lease",
+      lease: { attempt: 3, cell: cellB, resume: { toSeq: 4, continuations: 1 } },
+    });
+    expect(turnOf(store)).toMatchObject({ drivenBy: "worker", journalToSeq: 4 });
+    expect(watchdogDueMs(aContext(store))).toBe(22_100);
+  });
+
+  it("does not once the object has read on, nor twice", () => {
+    const store = takenOver();
+    pulled(store, 12_500, { ...nothing, segment: frames(3, 3) });
+    expect(failover(aContext(store, 12_600), input)).toEqual({ kind: "superseded" });
+    const other = takenOver();
+    failover(aContext(other, 12_100), input);
+    expect(failover(aContext(other, 12_200), input)).toEqual({ kind: "superseded" });
+  });
+});
+
 describe("a background turn", () => {
   function background(): MemoryConversationStore {
     return begin({ isBackground: true, deadlineMs: 3_600_000, reservationId: "r1" });
