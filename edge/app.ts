@@ -15,6 +15,7 @@ import { addConversations } from "./routes/conversations.ts";
 import { addEngineRoutes } from "./routes/engine-routes.ts";
 import { addModels } from "./routes/models.ts";
 import { addPublicRoutes } from "./routes/public-routes.ts";
+import { addStreams } from "./routes/streams.ts";
 import { addResponses } from "./routes/responses.ts";
 
 /**
@@ -34,6 +35,7 @@ export function createEdgeApp(deps: EdgeDeps): Hono<EdgeEnvironment> {
   addChatCompletions(app, deps);
   addEngineRoutes(app, deps);
   addResponses(app, deps);
+  addStreams(app, deps);
   addConversations(app, deps);
   addModels(app);
   addAdmin(app, deps);

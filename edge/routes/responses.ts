@@ -1,5 +1,6 @@
 import type { Context, Hono } from "hono";
 import type { ConversationScope } from "#shared/conversation/rpc.ts";
+import { GatewayError } from "#shared/errors/gateway-error.ts";
 import type { ItemRecord } from "#shared/protocol/internal/turn-outcome.ts";
 import type { NewItem, ResponsesRequest } from "#shared/protocol/openai/generation-request.ts";
 import { isItemReference } from "#shared/protocol/openai/input-items.ts";
@@ -13,6 +14,8 @@ import { engineBodyOf } from "../turns/durable-turn.ts";
 import { prepareTurn, throwRefusal } from "../turns/prepared-turn.ts";
 import type { PreparedTurn } from "../turns/prepared-turn.ts";
 import { responseText } from "../turns/response-text.ts";
+import { readPosition, resumeStream } from "../turns/resume-stream.ts";
+import type { ReaderPosition } from "../turns/resume-stream.ts";
 import { runStateless } from "../turns/stateless-lane.ts";
 import { itemIdMinter, openClientId, scopeOfRandom } from "../turns/turn-ids.ts";
 import { freshPlaces, readIdempotency, readRequest, respond } from "./generate.ts";
@@ -174,8 +177,29 @@ function openResponse(deps: EdgeDeps, c: Context<EdgeEnvironment>) {
   });
 }
 
+/** Where a reader of the response's events goes on; null when the response itself is asked for. */
+function readerPosition(c: Context<EdgeEnvironment>): ReaderPosition | null {
+  const param = "starting_after";
+  const { stream, [param]: after } = c.req.query();
+  if (stream !== undefined && stream !== "true" && stream !== "false") {
+    throw new GatewayError("invalid_request", "stream must be true or false.", { param: "stream" });
+  }
+  if (stream !== "true") {
+    if (after === undefined) return null;
+    throw new GatewayError("invalid_request", "starting_after needs stream=true.", { param });
+  }
+  // OpenAI numbers events from 0, the journal from 1.
+  return { afterSeq: after === undefined ? 0 : readPosition(after, param) + 1, param };
+}
+
 async function retrieve(deps: EdgeDeps, c: Context<EdgeEnvironment>): Promise<Response> {
+  const position = readerPosition(c);
   const { scope, turnRandom } = await openResponse(deps, c);
+  if (position !== null) {
+    const stored = await deps.openConversation(scope).readTurn({ scope, turnRandom });
+    if (stored.kind === "refused") throwRefusal(stored.error);
+    return respond(c, await resumeStream(deps, factsOf(c), { scope, turnRandom }, position));
+  }
   const read = await deps.openConversation(scope).readTurn({ scope, turnRandom });
   if (read.kind === "refused") throwRefusal(read.error);
   return new Response(responseText(read.value), {
@@ -211,7 +235,10 @@ async function listInput(deps: EdgeDeps, c: Context<EdgeEnvironment>): Promise<R
 export function addResponses(app: Hono<EdgeEnvironment>, deps: EdgeDeps): void {
   mount(app, path, { POST: { run: (c) => create(deps, factsOf(c), c) } });
   mount(app, `${path}/:id`, {
-    GET: { query: ["include", "include[]"], run: (c) => retrieve(deps, c) },
+    GET: {
+      query: ["include", "include[]", "stream", "starting_after", "include_obfuscation"],
+      run: (c) => retrieve(deps, c),
+    },
     DELETE: { run: (c) => remove(deps, c) },
   });
   mount(app, `${path}/:id/cancel`, { POST: { run: (c) => cancel(deps, c) } });

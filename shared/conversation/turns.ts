@@ -64,6 +64,11 @@ export function readJournal(
     .readJournal(input.turnRandom, input.afterSeq)
     .map((row) => (row.fromSeq > input.afterSeq ? row.text : framesAfter(row.text, input.afterSeq)))
     .join("");
+  const { endedAtMs } = turn;
+  const isOver = endedAtMs !== null && endedAtMs + context.policy.journalKeptMs <= context.nowMs;
+  // A journal that was longer than the position and is not there any more was forgotten.
+  const isGone = text === "" && turn.journalToSeq > input.afterSeq;
+  if (isOver || isGone) return notFound("The stream was");
   return { kind: "ok", value: { turn: viewTurn(turn), text, toSeq: turn.journalToSeq } };
 }
 
