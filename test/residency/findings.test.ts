@@ -162,13 +162,25 @@ describe("the recorder of a process", () => {
        socket.send("x", 9, "127.0.0.1", () => socket.close());`,
     ],
     [
+      "a name that is looked up",
+      `import { lookup } from "node:dns/promises";
+       await lookup("canary-eu.localhost").catch(() => {});`,
+    ],
+    [
+      "a name that is resolved",
+      `import { resolveTxt } from "node:dns";
+       resolveTxt("canary-eu.localhost", () => {});`,
+    ],
+    [
       "another process",
       `import { spawn } from "node:child_process";
        spawn(process.execPath, ["-v"], { stdio: "ignore", env: {} });`,
     ],
   ])("records %s", async (_name, code) => {
     const connections = await recorded(code);
-    expect(connections[0]?.to).toMatch(/^(?:datagram x:9:127\.0\.0\.1|process .*node)$/);
+    expect(connections[0]?.to).toMatch(
+      /^(?:datagram x:9:127\.0\.0\.1|name canary-eu\.localhost|process .*node)$/,
+    );
     expect(rulesOf({ connections })).toContain("cellConnectsElsewhere");
   });
 });

@@ -1,13 +1,15 @@
 import { ChildProcess } from "node:child_process";
 import { Socket as DatagramSocket } from "node:dgram";
+import dns from "node:dns";
 import { appendFileSync } from "node:fs";
-import { Socket } from "node:net";
+import { syncBuiltinESMExports } from "node:module";
+import { Socket, isIP } from "node:net";
 
 /**
  * Loaded with --import into a cell: writes every way out that it takes as JSON lines into the file that
  * RECORD_CONNECTIONS_TO names, before it takes it. Clients of node:http, node:https, fetch and postgres all end in
- * net.Socket; what is written to a TLS socket passes here before it is encrypted. Datagrams and child processes, which
- * a cell has no use for, are recorded too.
+ * net.Socket; what is written to a TLS socket passes here before it is encrypted. Datagrams, names that are
+ * looked up (a question can carry content) and child processes are recorded too.
  */
 const path = process.env["RECORD_CONNECTIONS_TO"] ?? "";
 
@@ -16,6 +18,7 @@ export type ConnectionRecord =
   | { readonly kind: "connect"; readonly connection: number; readonly to: string }
   | { readonly kind: "bytes"; readonly connection: number; readonly text: string }
   | { readonly kind: "datagram"; readonly to: string }
+  | { readonly kind: "name"; readonly to: string }
   | { readonly kind: "process"; readonly to: string };
 
 function record(line: ConnectionRecord): void {
@@ -84,3 +87,19 @@ watch(ChildProcess.prototype, "spawn", (_self, [options]) => {
   const file = typeof options === "object" && options !== null && "file" in options;
   record({ kind: "process", to: file ? String(options.file) : "?" });
 });
+
+for (const resolver of [dns, dns.promises]) {
+  for (const method of Object.keys(resolver)) {
+    if (!/^(?:lookup|resolve[A-Za-z0-9]*|reverse)$/.test(method)) continue;
+    watch(resolver, method, (_self, [name]) => {
+      // A server that listens looks its own address up.
+      if (typeof name === "string" && isIP(name) === 0) record({ kind: "name", to: name });
+    });
+  }
+}
+for (const resolver of [dns.Resolver, dns.promises.Resolver]) {
+  watch(resolver.prototype, "resolve", (_self, [name]) => {
+    record({ kind: "name", to: String(name) });
+  });
+}
+syncBuiltinESMExports();

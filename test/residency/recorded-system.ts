@@ -31,7 +31,7 @@ const preload = fileURLToPath(new URL("record-connections.ts", import.meta.url))
 const connectionLine = z.union([
   z.object({ kind: z.literal("connect"), connection: z.int(), to: z.string() }),
   z.object({ kind: z.literal("bytes"), connection: z.int(), text: z.string() }),
-  z.object({ kind: z.enum(["datagram", "process"]), to: z.string() }),
+  z.object({ kind: z.enum(["datagram", "name", "process"]), to: z.string() }),
 ]);
 
 /** Engines, databases, the health KV and cells as processes of their own; every way out of a cell is recorded. */

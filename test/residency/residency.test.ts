@@ -204,6 +204,12 @@ describe("jurisdictions", () => {
 });
 
 describe("everything recorded so far", () => {
+  it("misses no way out: the bundle opens no socket of its own, which the recorder would not see", () => {
+    const code = bundle.map(({ contents }) => contents).join("\n");
+    const platformModules = new Set(code.match(/cloudflare:[a-z-]+/g));
+    expect([...platformModules]).toEqual(["cloudflare:workers"]);
+  });
+
   it("holds what it must: a Worker's log, its egress, and each cell's ways to shards, database and KV", () => {
     for (const edge of Object.values(edges)) {
       expect(edge.logText()).toContain('"part":"edge"');
