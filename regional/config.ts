@@ -47,6 +47,8 @@ export interface CellConfig {
     readonly token: string;
     readonly macKey: string;
   } | null;
+  /** How long running turns may go on after SIGTERM, ms; what is left then goes on in another cell. */
+  readonly drainMs: number;
   readonly logLevel: LogLevel;
 }
 
@@ -54,6 +56,12 @@ export interface CellConfig {
 export type ConfigResult =
   | { readonly ok: true; readonly config: CellConfig }
   | { readonly ok: false; readonly problems: readonly TopologyProblem[] };
+
+/**
+ * Less than the 30 s that Kubernetes gives a container by default (terminationGracePeriodSeconds), so that the cell ends
+ * its turns itself.
+ */
+const drainSecondsDefault = 25;
 
 const hexWanted = "64 lower-case hex digits";
 const hexKey = z.string(hexWanted).regex(/^[0-9a-f]{64}$/, hexWanted);
@@ -85,6 +93,12 @@ const environmentSchema = z.object({
   HEALTH_KV_URL: z.url({ protocol: /^https?$/ }).optional(),
   HEALTH_KV_TOKEN: z.string().min(1).optional(),
   HEALTH_MAC_KEY: hexKey.optional(),
+  MERIDIAN_DRAIN_SECONDS: z
+    .string()
+    .regex(/^\d{1,4}$/, "seconds, 0 to 3600")
+    .transform(Number)
+    .refine((seconds) => seconds <= 3_600, "seconds, 0 to 3600")
+    .default(drainSecondsDefault),
   LOG_LEVEL: z.enum(logLevels).default("info"),
 });
 
@@ -144,6 +158,7 @@ export function readConfig(
       signingKeys,
       cacheSaltKey: values.CACHE_SALT_KEY,
       healthKv,
+      drainMs: values.MERIDIAN_DRAIN_SECONDS * 1_000,
       logLevel: values.LOG_LEVEL,
     },
   };

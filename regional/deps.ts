@@ -134,8 +134,10 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     clock,
     contextTokensMax,
     traceparent: () => continueTrace("", random.hex(16), random.hex(8)),
-    onWarmed: (shard, cachedTokens, promptTokens) =>
-      warmed.add({ shard }, promptTokens - cachedTokens),
+    onWarmed: (shard, cachedTokens, promptTokens) => {
+      warmed.add({ shard }, promptTokens - cachedTokens);
+      log("info", "warmed_ahead", { shard, cachedTokens, promptTokens });
+    },
   });
   const telemetry = createTurnTelemetry({ metrics, log, usage, clock });
   const registry = createTurnRegistry({

@@ -3,8 +3,6 @@ import { readConfig } from "./config.ts";
 import { createCell } from "./deps.ts";
 import { closeServer, serveCell } from "./server.ts";
 
-/** How long running turns may go on after SIGTERM, ms. */
-const drainMs = 30_000;
 /** How long open connections may end by themselves after that, ms. */
 const closeMs = 1_000;
 /** Exit code of a configuration that cannot be used. */
@@ -34,12 +32,15 @@ server.on("error", (error: NodeJS.ErrnoException) => {
 
 let signals = 0;
 
-/** The first signal drains: no new turn, running ones end, then the process. The second ends it at once. */
+/**
+ * The first signal drains: no new turn, running ones end or are handed over, then the process ends. The second one ends it
+ * at once.
+ */
 async function stop(): Promise<void> {
   signals += 1;
   if (signals > 1) process.exit(1);
   cell.log("info", "draining");
-  await cell.drain(drainMs);
+  await cell.drain(config.drainMs);
   await closeServer(server, closeMs);
   await cell.close();
   process.exit(0);
