@@ -6,8 +6,14 @@ import { readOptions } from "./options.ts";
 import { stopAll } from "./processes.ts";
 import { renderReport } from "./report.ts";
 import type { Measured } from "./report.ts";
-import { measureMemory, measureRound, startClient, warmUp } from "./series.ts";
-import { buildBundle, startEngine, startMeridian, startWorker } from "./targets.ts";
+import { measureOpenStreams, measureRound, startClient, warmUp } from "./series.ts";
+import {
+  buildBundle,
+  startEngine,
+  startHonoOnNode,
+  startMeridian,
+  startWorker,
+} from "./targets.ts";
 import type { Target } from "./targets.ts";
 
 const options = readOptions(process.argv.slice(2));
@@ -32,6 +38,7 @@ const direct: Target = {
 };
 const ways: Target[] = [
   direct,
+  await startHonoOnNode(url),
   await startWorker(folder, url, { name: "pass-through", main: "pass-through.js" }),
   await startWorker(folder, url, { name: "object RPC", main: "object-rpc.js", writes: "0" }),
   await startWorker(folder, url, { name: "object + row", main: "object-rpc.js", writes: "1" }),
@@ -46,8 +53,8 @@ const targets = ways.map((target) => ({
 const measured: Measured[] = [];
 for (const target of targets) {
   await warmUp(client, target);
-  const memoryKib = await measureMemory(client, target);
-  measured.push({ target, memoryKib, rounds: [] });
+  const open = await measureOpenStreams(client, target, url);
+  measured.push({ target, open, rounds: [] });
   process.stdout.write(`${target.name}: warm\n`);
 }
 for (let round = 1; round <= options.rounds; round += 1) {

@@ -1,6 +1,7 @@
 /**
  * A fast engine for the benchmark: chat completions of 64 tokens, as one body or as a stream. The last message says how:
- * `[[paced]]` sends a token every 5 ms, `[[held]]` one every second and the rest after 15 s, anything else all at once.
+ * `[[paced]]` sends a token every 5 ms, `[[held]]` one every second until `POST /release` and then the rest, anything
+ * else all at once.
  */
 import { createServer } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
@@ -42,20 +43,27 @@ const document = JSON.stringify({
   usage,
 });
 
-/** Sends a token each period, and what is left of the answer after `ticksMax` of them. */
-function sendPaced(response: ServerResponse, periodMs: number, ticksMax: number): void {
+const held = new Set<() => void>();
+
+/** Sends a token each period, and what is left of the answer at its end: a held stream's is its release. */
+function sendPaced(response: ServerResponse, periodMs: number, isHeld: boolean): void {
   let sent = 1;
   response.write(first);
-  const timer = setInterval(() => {
-    if (sent < ticksMax) {
-      sent += 1;
-      response.write(next);
-      return;
-    }
+  const finish = () => {
     clearInterval(timer);
+    held.delete(finish);
     response.end(next.repeat(tokens - sent) + last);
+  };
+  const timer = setInterval(() => {
+    if (sent >= tokens) return finish();
+    sent += 1;
+    response.write(next);
   }, periodMs);
-  response.on("close", () => clearInterval(timer));
+  if (isHeld) held.add(finish);
+  response.on("close", () => {
+    clearInterval(timer);
+    held.delete(finish);
+  });
 }
 
 function complete(body: string, response: ServerResponse): void {
@@ -64,8 +72,8 @@ function complete(body: string, response: ServerResponse): void {
     return;
   }
   response.writeHead(200, { "content-type": "text/event-stream" });
-  if (body.includes("[[paced]]")) sendPaced(response, 5, tokens);
-  else if (body.includes("[[held]]")) sendPaced(response, 1_000, 15);
+  if (body.includes("[[paced]]")) sendPaced(response, 5, false);
+  else if (body.includes("[[held]]")) sendPaced(response, 1_000, true);
   else response.end(whole);
 }
 
@@ -73,7 +81,10 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
   const parts: Buffer[] = [];
   request.on("data", (part: Buffer) => parts.push(part));
   request.on("end", () => {
-    if (request.method === "POST") complete(Buffer.concat(parts).toString("utf8"), response);
+    if (request.url === "/release") {
+      for (const finish of held) finish();
+      response.end();
+    } else if (request.method === "POST") complete(Buffer.concat(parts).toString("utf8"), response);
     else if (request.url === "/v1/models")
       response
         .writeHead(200, { "content-type": "application/json" })

@@ -24,7 +24,15 @@ export interface Result {
   readonly firstFailure: string;
 }
 
-const agent = new Agent({ keepAlive: true, maxSockets: Infinity });
+/** Connections of one series: workerd closes those that are idle for 5 s, and a pause between two series is longer. */
+let agent = new Agent({ keepAlive: true, maxSockets: Infinity });
+
+function renewConnections(): void {
+  const free = Object.values(agent.freeSockets).flatMap((sockets) => sockets ?? []);
+  for (const socket of free) socket.destroy();
+  agent = new Agent({ keepAlive: true, maxSockets: Infinity });
+}
+
 const held: Promise<One>[] = [];
 
 interface One {
@@ -136,6 +144,7 @@ async function release(): Promise<Result> {
 
 process.on("message", (message) => {
   const job = message as Job;
+  renewConnections();
   const done = job.kind === "hold" ? hold(job) : job.kind === "release" ? release() : run(job);
   void done.then((result) => process.send?.(result));
 });

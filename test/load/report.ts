@@ -9,13 +9,14 @@ import {
   saturationConnections,
   streamsPerSecond,
 } from "./series.ts";
-import type { Round } from "./series.ts";
+import type { OpenStreamCost, Round } from "./series.ts";
+import { inTheWay } from "./in-the-way.ts";
 import type { Target } from "./targets.ts";
 
 /** All that was measured of a target. */
 export interface Measured {
   readonly target: Target;
-  readonly memoryKib: Readonly<Record<string, number>>;
+  readonly open: OpenStreamCost;
   readonly rounds: Round[];
 }
 
@@ -23,13 +24,13 @@ export interface Measured {
 interface Row {
   readonly name: string;
   readonly figure: (pick: (round: Round) => number) => number;
-  readonly memoryKib: Readonly<Record<string, number>>;
+  readonly open: OpenStreamCost;
 }
 
-function rowOf({ target, memoryKib, rounds }: Measured): Row {
+function rowOf({ target, open, rounds }: Measured): Row {
   return {
     name: target.name,
-    memoryKib,
+    open,
     figure: (pick) => quantile(rounds.map(pick), 0.5),
   };
 }
@@ -64,11 +65,13 @@ const firstToken: Aim["of"] = (row, direct) =>
   row.figure((round) => round.firstTokenP50) - direct.figure((round) => round.firstTokenP50);
 const perToken: Aim["of"] = (row, direct) =>
   row.figure((round) => round.perTokenP50) - direct.figure((round) => round.perTokenP50);
-const memory: Aim["of"] = (row) => row.memoryKib["workerd"] ?? 0;
+const memory: Aim["of"] = (row) => row.open.addedKib["workerd"] ?? 0;
+const cellCpu: Aim["of"] = (row) => row.figure((round) => round.cpuMs["cell"] ?? 0);
 
 const stateless = "stateless lane";
 const durable = "durable lane";
 const plain = "pass-through";
+const hono = "Hono on Node";
 
 const aims: readonly Aim[] = [
   { what: "edge CPU per request", lane: stateless, base: plain, most: 2, of: edgeCpu },
@@ -81,6 +84,8 @@ const aims: readonly Aim[] = [
   { what: "added time per token", lane: durable, base: plain, most: 2, of: perToken },
   { what: "edge memory per open stream", lane: stateless, base: plain, most: 1.3, of: memory },
   { what: "edge memory per open stream", lane: durable, base: plain, most: 1.5, of: memory },
+  { what: "cell CPU per request", lane: stateless, base: hono, most: 1.5, of: cellCpu },
+  { what: "cell CPU per request", lane: durable, base: hono, most: 1.5, of: cellCpu },
 ];
 
 /** Smallest base that a ratio is taken of, ms or KiB: below it the ratio is one of noise. */
@@ -130,8 +135,9 @@ export function renderReport(measured: readonly Measured[], options: BenchOption
       over((round) => round.firstTokenP50),
       over((round) => round.perTokenP50 * 1000),
       row.figure((round) => round.requestsPerSecond).toFixed(0),
-      row.memoryKib["workerd"]?.toFixed(0) ?? "",
-      row.memoryKib["cell"]?.toFixed(0) ?? "",
+      row.open.addedKib["workerd"]?.toFixed(0) ?? "",
+      row.open.addedKib["cell"]?.toFixed(0) ?? "",
+      row.open.cpuMsPerSecond["workerd"]?.toFixed(2) ?? "",
     ];
   });
   const cpuModel = cpus()[0]?.model ?? "unknown";
@@ -139,10 +145,10 @@ export function renderReport(measured: readonly Measured[], options: BenchOption
 
 Written by \`npm run bench -- --rounds ${options.rounds} --seconds ${options.seconds}\`; do not edit by hand. Absolute figures are of one machine; compare the ratios.
 
-- Machine: ${availableParallelism()} cores (${cpuModel}), Node ${process.versions.node}, workerd ${version("workerd")}; ${isPinned ? "workerd on one core, everything else on the other" : "no core of its own for workerd"}. Other work on the machine was not excluded.
+- Machine: ${availableParallelism()} cores (${cpuModel}), Node ${process.versions.node}, workerd ${version("workerd")}; ${isPinned ? "workerd on one core, everything else on the other" : "no core of its own for workerd"}. ${new Date().toISOString().slice(0, 10)}. Other work on the machine was not excluded.
 - The edge is the bundle of \`wrangler deploy --dry-run\` under the workerd binary. Each lane has a stack of its own: edge, cell, database (PGlite), health KV.
 - Medians of ${options.rounds} interleaved rounds, ${options.seconds} s a series. Every answer had status 200 and its terminal marker, else the run fails.
-- Not streamed: closed loop of ${saturationConnections} connections for CPU and requests per second, open loop of ${latencyPerSecond}/s for latency. Streams: 64 tokens, one each 5 ms, ${streamsPerSecond}/s. Memory: ${openStreams} open streams on fresh, warm processes.
+- Not streamed: closed loop of ${saturationConnections} connections for CPU and requests per second, open loop of ${latencyPerSecond}/s for latency. Streams: 64 tokens, one each 5 ms, ${streamsPerSecond}/s. Memory: ${openStreams} open streams on fresh, warm processes, a token a second on each.
 - The objects of the two object rows are warm; every request of the durable lane makes a new conversation, so its object is cold.
 - The engine mock is asked for a stream by the cells always, also where the client wants one body.
 
@@ -151,15 +157,16 @@ Written by \`npm run bench -- --rounds ${options.rounds} --seconds ${options.sec
 ${table(["way", ...parts, "workerd per paced stream", "cell per paced stream"], cpu)}
 ## Latency, throughput, memory
 
-${table(["way", "added p50, ms", "added p99, ms", "added time to first token p50, ms", "added time per token p50, µs", "requests per second", "workerd KiB per open stream", "cell KiB per open stream"], added)}
-## Aims for the edge
+${table(["way", "added p50, ms", "added p99, ms", "added time to first token p50, ms", "added time per token p50, µs", "requests per second", "workerd KiB per open stream", "cell KiB per open stream", "workerd CPU ms per open stream and second"], added)}
+## Aims
 
 ${table(
   ["what", "lane", "base", "lane, ms or KiB", "base, ms or KiB", "ratio", "aim", ""],
   aims.map((aim) => aimLine(aim, rows)),
 )}
-The aim of the cell (1.5 times the CPU of Hono on Node) has no base in this run.
-`;
+## What stands in the way
+
+${inTheWay}`;
 }
 
 function measuredHas(measured: readonly Measured[], target: string, part: string): boolean {

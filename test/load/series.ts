@@ -26,9 +26,9 @@ export const streamsPerSecond = 20;
 /** Streams of the memory series. */
 export const openStreams = 500;
 const warmUpSeconds = 1;
-const settleMs = 1_500;
-/** How long the engine keeps a held stream open, ms (engine-mock.ts). */
-const heldMs = 15_000;
+const settleMs = 3_000;
+/** How long the engine keeps a held stream open unless it is released: 64 tokens of 1 s (engine-mock.ts). */
+const heldMs = 60_000;
 
 /** The load generator's process. */
 export interface Client {
@@ -102,27 +102,43 @@ export async function warmUp(client: Client, target: Target): Promise<void> {
   checked(target, await client.do(jobOf(target, "open", warmUpSeconds, "paced")));
 }
 
-/** KiB of resident memory that an open stream adds to each part. */
-export async function measureMemory(
+/** What streams cost that are open and get a token a second each. */
+export interface OpenStreamCost {
+  /** Resident memory that an open stream adds to each part. */
+  readonly addedKib: Readonly<Record<string, number>>;
+  /** CPU of each part per stream and second. */
+  readonly cpuMsPerSecond: Readonly<Record<string, number>>;
+}
+
+/** Opens the streams, looks at the processes, and has the engine end them. @throws unless each one ends whole. */
+export async function measureOpenStreams(
   client: Client,
   target: Target,
-): Promise<Readonly<Record<string, number>>> {
+  engineUrl: string,
+): Promise<OpenStreamCost> {
   const parts = Object.entries(target.parts);
-  const before = parts.map(([, { pid }]) => rssKib(pid));
+  const each = (figure: (pid: number, index: number) => number) =>
+    Object.fromEntries(parts.map(([name, { pid }], index) => [name, figure(pid, index)]));
+  const rssBefore = parts.map(([, { pid }]) => rssKib(pid));
   const { elapsedMs } = await client.do(jobOf(target, "hold", 0, "held"));
   if (elapsedMs + settleMs > heldMs)
     throw new Error(
       `${target.name}: ${openStreams} streams took ${elapsedMs.toFixed(0)} ms to open`,
     );
+  const cpuBefore = parts.map(([, { pid }]) => cpuMs(pid));
+  const from = performance.now();
   await new Promise((resolve) => setTimeout(resolve, settleMs));
-  const added = Object.fromEntries(
-    parts.map(([name, { pid }], index) => [
-      name,
-      (rssKib(pid) - (before[index] ?? 0)) / openStreams,
-    ]),
-  );
-  checked(target, await client.do(jobOf(target, "release", 0, "held")));
-  return added;
+  const streamSeconds = (openStreams * (performance.now() - from)) / 1000;
+  const cost = {
+    addedKib: each((pid, index) => (rssKib(pid) - (rssBefore[index] ?? 0)) / openStreams),
+    cpuMsPerSecond: each((pid, index) => (cpuMs(pid) - (cpuBefore[index] ?? 0)) / streamSeconds),
+  };
+  const [ended] = await Promise.all([
+    client.do(jobOf(target, "release", 0, "held")),
+    fetch(`${engineUrl}/release`, { method: "POST" }),
+  ]);
+  checked(target, ended);
+  return cost;
 }
 
 /** One round of one target: saturation, latency, paced streams. */

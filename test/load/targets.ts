@@ -73,6 +73,13 @@ export async function startWorker(
   return { name: options.name, url, headers: {}, isStored: false, parts: { workerd } };
 }
 
+/** A pass-through of Hono on Node, whose process stands where the cell's does. */
+export async function startHonoOnNode(engine: string): Promise<Target> {
+  const started = await startScript(["test/load/workers/hono-node.ts"], { ENGINE: engine });
+  const { process: cell, url } = started;
+  return { name: "Hono on Node", url, headers: {}, isStored: false, parts: { cell } };
+}
+
 function topologyWith(cellUrl: string, engine: string, database: string) {
   return {
     jurisdictions: { eu: { hostnames: ["eu.localhost"], objects: "eu", regions: ["eu-west-1"] } },
