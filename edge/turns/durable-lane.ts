@@ -1,5 +1,5 @@
 import type { CellDescription } from "#shared/config/topology.ts";
-import type { FenceAnswer, RelayPolicy, RelayTurn } from "#shared/conversation/relay.ts";
+import type { FenceAnswer, RelayPolicy, RelayTurn } from "#shared/conversation/relay-state.ts";
 import type { FenceReply, TurnLease } from "#shared/conversation/rpc.ts";
 import { invariant } from "#shared/errors/invariant.ts";
 import type { ItemRecord } from "#shared/protocol/internal/turn-outcome.ts";

@@ -1,4 +1,5 @@
-import { beginRelay, relayTickDueMs, stepRelay } from "#shared/conversation/relay.ts";
+import { stepRelay } from "#shared/conversation/relay.ts";
+import { beginRelay, relayTickDueMs } from "#shared/conversation/relay-state.ts";
 import type {
   FenceAnswer,
   RelayEffect,
@@ -7,7 +8,7 @@ import type {
   RelaySegment,
   RelayState,
   RelayTurn,
-} from "#shared/conversation/relay.ts";
+} from "#shared/conversation/relay-state.ts";
 import type { JournalSegment } from "#shared/conversation/rpc.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
 import { BlockScanner } from "#shared/protocol/block-scanner.ts";

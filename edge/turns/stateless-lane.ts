@@ -1,5 +1,5 @@
 import type { CellDescription } from "#shared/config/topology.ts";
-import type { RelayPolicy } from "#shared/conversation/relay.ts";
+import type { RelayPolicy } from "#shared/conversation/relay-state.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
 import type { EngineRequest, TurnRequest } from "#shared/protocol/internal/turn-request.ts";
 import type { RejectedCandidate } from "#shared/protocol/internal/turn-outcome.ts";

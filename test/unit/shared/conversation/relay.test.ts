@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { beginRelay, relayTickDueMs, stepRelay } from "#shared/conversation/relay.ts";
+import { stepRelay } from "#shared/conversation/relay.ts";
+import { beginRelay, relayTickDueMs } from "#shared/conversation/relay-state.ts";
 import type {
   FrameRun,
   RelayEffect,
@@ -7,7 +8,7 @@ import type {
   RelayPolicy,
   RelayState,
   RelayTurn,
-} from "#shared/conversation/relay.ts";
+} from "#shared/conversation/relay-state.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
 import type { TurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
 import type { CellId, RegionId, TurnId } from "#shared/residency/brands.ts";
