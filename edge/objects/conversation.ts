@@ -86,6 +86,8 @@ export class Conversation extends DurableObject<Env> implements ConversationRpc 
   #deliveryTries = 0;
   #deliveryNotBeforeMs = 0;
   #isDelivering = false;
+  /** Whether the database refused the last delivery: then new items wait as the old ones do. */
+  #isHistoryFailing = false;
   #isMoving = false;
   /** Ends the pause of an alarm that is under way: the turn wants something now. */
   #wake: (() => void) | null = null;
@@ -133,7 +135,11 @@ export class Conversation extends DurableObject<Env> implements ConversationRpc 
       return onFailure(misplaced);
     }
     try {
+      const before = this.#store.readHead()?.nextSeq;
       const result = this.#step(run);
+      // What waits for a cell that is gone does not keep new items back.
+      const hasNewItems = this.#store.readHead()?.nextSeq !== before;
+      if (hasNewItems && !this.#isHistoryFailing) this.#deliveryNotBeforeMs = 0;
       await this.#setAlarm();
       this.#wake?.();
       return result;
@@ -371,6 +377,7 @@ export class Conversation extends DurableObject<Env> implements ConversationRpc 
         for (const id of delivery.outboxIds) failedIds.add(id);
         hasHistory ||= delivery.kind === "history";
       }
+      this.#isHistoryFailing = hasHistory;
       if (failedIds.size === 0 && !hasHistory) {
         this.#deliveryTries = 0;
         return;

@@ -126,6 +126,31 @@ describe.each(variants)("an object $title", ({ title, between }) => {
     expect(await readTurn(stub)).toMatchObject({ value: { state: "running" } });
   });
 
+  it("sends the history on while the dead cell cannot be told to stop", async () => {
+    const stub = await aRunningTurn(`dead cell ${title}`);
+    cells.stop = () => {
+      throw new Error("Network connection lost.");
+    };
+    cells.frames = () => {
+      throw new Error("Network connection lost.");
+    };
+    await alarmAfter(stub, 10_100);
+    await alarmAfter(stub, 600);
+    cells.frames = wholeAnswer;
+    await between(stub);
+    await alarmAfter(stub, 600);
+    expect(await readTurn(stub)).toMatchObject({ value: { state: "completed" } });
+    // The pauses between the tries to reach the cell grow to half a minute.
+    for (let tries = 0; tries < 9; tries += 1) await alarmAfter(stub, 30_100);
+    const delivered = () => cells.seen.filter(({ path }) => path === "/internal/history").length;
+    const before = delivered();
+    expect(before).toBeGreaterThan(0);
+    expect(cells.seen.filter(({ method }) => method === "DELETE").length).toBeGreaterThan(0);
+    await stub.beginTurn(aTurn("bbbbbbbbbbbb", { deadlineMs: Date.now() + 600_000 }));
+    await alarmAfter(stub, 1_100);
+    expect(delivered()).toBe(before + 1);
+  });
+
   it("frees the conversation when no cell can be asked any more", async () => {
     const stub = await aRunningTurn(`all lost ${title}`);
     cells.answers = () => {
