@@ -1,12 +1,17 @@
 import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join, resolve } from "node:path";
+import * as z from "zod";
 import type { DevFile } from "../supervisor/dev-file.ts";
 import { formatTable } from "../supervisor/summary.ts";
 import type { CommandIo } from "./receipts.ts";
 
 /** How long a part may take to answer, ms. */
 const answerMsMax = 3_000;
+
+const shardsSchema = z.object({
+  data: z.array(z.object({ id: z.string(), state: z.string(), in_flight: z.number().nullable() })),
+});
 
 /** One line of the answer. */
 interface PartState {
@@ -24,6 +29,25 @@ async function askHttp(url: string, token?: string): Promise<string> {
   } catch {
     return "does not answer";
   }
+}
+
+/** What operators made of shards, by id; empty when the edge does not tell. */
+async function askDrains(file: DevFile): Promise<ReadonlyMap<string, string>> {
+  const notes = new Map<string, string>();
+  try {
+    const response = await fetch(`${file.edge.url}/admin/v1/shards`, {
+      headers: { authorization: `Bearer ${file.keys["admin"] ?? ""}` },
+      signal: AbortSignal.timeout(answerMsMax),
+    });
+    const { data } = shardsSchema.parse(await response.json());
+    for (const { id, in_flight: inFlight, state } of data) {
+      if (state === "draining") notes.set(id, `, draining (${inFlight ?? 0} in flight)`);
+      if (state === "drained") notes.set(id, ", drained");
+    }
+  } catch {
+    // The edge's own line says that it does not answer.
+  }
+  return notes;
 }
 
 /** Whether something accepts connections there: the database itself is asked by its cell. */
@@ -53,7 +77,7 @@ function askAll(file: DevFile): Promise<readonly PartState[]> {
   );
 }
 
-/** `status`: asks every part of a running `npm run dev`. 0 when all are ready, 1 when not or when nothing runs. */
+/** `status`: asks every part of a running `npm run dev`; a drained shard is shown as one, and is ready. 0 when all are ready, 1 when not or when nothing runs. */
 export async function runStatusCommand(statePath: string, io: CommandIo): Promise<number> {
   const path = join(resolve(io.folder, statePath), "dev.json");
   let file: DevFile;
@@ -63,8 +87,11 @@ export async function runStatusCommand(statePath: string, io: CommandIo): Promis
     io.error(`Nothing runs here: ${path} does not exist. Start with npm run dev.`);
     return 1;
   }
-  const states = await askAll(file);
-  const rows = states.map(({ part, id, state }) => [part, id, state]);
+  const [states, drains] = await Promise.all([askAll(file), askDrains(file)]);
+  const rows = states.map(({ part, id, state }) => {
+    const note = part === "shard" ? (drains.get(id) ?? "") : "";
+    return [part, id, `${state}${note}`];
+  });
   for (const line of formatTable([["PART", "ID", "STATE"], ...rows])) io.out(line);
   return states.every(({ state }) => state === "ready") ? 0 : 1;
 }

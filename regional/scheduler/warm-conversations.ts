@@ -11,6 +11,9 @@ import type { Prewarmer } from "./prewarmer.ts";
 const warmMs = 600_000;
 /** Conversations that are remembered; past it the one that was quiet longest goes. */
 const conversationsMax = 5_000;
+/** Characters of what is remembered of all of them, and of one: tools and instructions may be as long as a request. */
+const charactersMax = 32 * 1024 * 1024;
+const charactersOfOneMax = 256 * 1024;
 /** Items of a conversation that are read; a longer one is computed on its next turn. */
 const itemsMax = 4_096;
 const readTimeoutMs = 5_000;
@@ -25,6 +28,7 @@ interface WarmConversation {
   readonly model: string;
   readonly affinityKey: string;
   readonly template: BodyTemplate;
+  readonly characters: number;
   readonly atMs: number;
 }
 
@@ -55,11 +59,19 @@ export function createWarmConversations(options: WarmConversationsOptions): Warm
   const { clock, contextTokensMax, history, onWarmed, prewarmer, traceparent } = options;
   const known = new Map<ConversationId, WarmConversation>();
 
+  let characters = 0;
+
+  function forget(id: ConversationId): void {
+    characters -= known.get(id)?.characters ?? 0;
+    known.delete(id);
+  }
+
   function forgetCold(): void {
     const nowMs = clock.nowMs();
     for (const [id, { atMs }] of known) {
-      if (known.size <= conversationsMax && nowMs - atMs < warmMs) return;
-      known.delete(id);
+      const isRoom = known.size <= conversationsMax && characters <= charactersMax;
+      if (isRoom && nowMs - atMs < warmMs) return;
+      forget(id);
     }
   }
 
@@ -106,7 +118,11 @@ export function createWarmConversations(options: WarmConversationsOptions): Warm
       if (engine.path !== "chat/completions") return;
       const { messages: _messages, ...body } = engine.body;
       // Deleted first, so that the map's order is that of the last turns.
-      known.delete(conversationId);
+      forget(conversationId);
+      const { echo } = rendering;
+      const size = JSON.stringify([body, echo]).length;
+      if (size > charactersOfOneMax) return;
+      characters += size;
       known.set(conversationId, {
         shard: outcome.shard,
         tenant,
@@ -120,15 +136,14 @@ export function createWarmConversations(options: WarmConversationsOptions): Warm
             promptTokensEstimate: engine.promptTokensEstimate,
             completionTokensMax: engine.completionTokensMax,
           },
-          rendering: { api: rendering.api, echo: rendering.echo },
+          rendering: { api: rendering.api, echo },
         },
+        characters: size,
         atMs: clock.nowMs(),
       });
       forgetCold();
     },
-    forget(conversationId) {
-      known.delete(conversationId);
-    },
+    forget,
     async moveAhead(shard, isWanted) {
       forgetCold();
       const own = [...known.values()].filter((one) => one.shard === shard).toReversed();
