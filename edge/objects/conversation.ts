@@ -89,6 +89,8 @@ export class Conversation extends DurableObject<Env> implements ConversationRpc 
   /** Whether the database refused the last delivery: then new items wait as the old ones do. */
   #isHistoryFailing = false;
   #isMoving = false;
+  /** After a step that failed in a way that nobody foresaw, ms: an alarm must not run in a circle. */
+  #moveNotBeforeMs = 0;
   /** Ends the pause of an alarm that is under way: the turn wants something now. */
   #wake: (() => void) | null = null;
   /** Set when a sink has seen a higher incarnation: this instance is a zombie and does nothing outside any more. */
@@ -226,11 +228,7 @@ export class Conversation extends DurableObject<Env> implements ConversationRpc 
     if (started.kind !== "ok") return started;
     const late = Promise.withResolvers<void>();
     const timer = setTimeout(late.resolve, moveWaitMs);
-    const moving = this.#move(this.#ports.now() + moveWaitMs)
-      .then(() => this.#setAlarm())
-      .catch((error: unknown) => {
-        this.#ports.log("moveFailed", { reason: error instanceof Error ? error.name : "unknown" });
-      });
+    const moving = this.#move(this.#ports.now() + moveWaitMs).then(() => this.#setAlarm());
     await Promise.race([moving, late.promise]);
     clearTimeout(timer);
     return this.#result(input.scope, (context) => readHome(context, input.scope));
@@ -403,6 +401,9 @@ export class Conversation extends DurableObject<Env> implements ConversationRpc 
           this.#ports.log("objectFenced", {});
         }
       }
+    } catch (error) {
+      this.#moveNotBeforeMs = this.#ports.now() + moveWatchMs;
+      this.#ports.log("moveFailed", { reason: error instanceof Error ? error.name : "unknown" });
     } finally {
       this.#isMoving = false;
     }
@@ -450,7 +451,8 @@ export class Conversation extends DurableObject<Env> implements ConversationRpc 
     const moveMs = moveDueMs(context);
     if (moveMs !== null && !this.#isFenced) {
       // Whoever carries the move sets the alarm afterwards; this one is for the case that it dies.
-      due.push(this.#isMoving ? Math.max(moveMs, context.nowMs + moveWatchMs) : moveMs);
+      const notBeforeMs = this.#isMoving ? context.nowMs + moveWatchMs : this.#moveNotBeforeMs;
+      due.push(Math.max(moveMs, notBeforeMs));
     }
     if (this.#alarmAtMs === undefined) this.#alarmAtMs = await this.ctx.storage.getAlarm();
     if (due.length === 0) {

@@ -147,6 +147,30 @@ describe("draining a shard", () => {
   });
 });
 
+describe("draining a shard under a stream", () => {
+  it.each(["chat", "responses"] as const)(
+    "has it go on at another shard at the deadline, in the same %s stream",
+    async (api) => {
+      const before = await ask(api, "Tell a story about drains.", true, tokens);
+      const head = Promise.withResolvers<string>();
+      const running = ask(api, "Tell a story about drains.", true, tokens, head.resolve);
+      const shard = await head.promise;
+      const drained = await send(`/admin/v1/shards/${shard}/drain`, { deadlineSeconds: 0 });
+      expect(drained.json).toMatchObject({ id: shard });
+      const answer = await running;
+      expect(answer).toMatchObject({ isWhole: true, errorCode: null, faults: [] });
+      expect(answer).toMatchObject({
+        content: before.content,
+        outputTokens: before.outputTokens,
+      });
+      const [cellOf = ""] = shard.split("/");
+      const log = readFileSync(join(system.statePath, "logs", `${cellOf}.log`), "utf8");
+      expect(log).toContain('"reason":"drained"');
+      await send(`/admin/v1/shards/${shard}/undrain`, {});
+    },
+  );
+});
+
 describe("moving a conversation", () => {
   const long = Array.from({ length: 300 }, (_, index) => `word${index}`).join(" ");
 
