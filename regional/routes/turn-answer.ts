@@ -136,10 +136,21 @@ function begunWithin(turn: RunningTurn, deps: CellDeps): Promise<void> {
   });
 }
 
+/**
+ * A stateless stream that is silent says so often: where the platform tells the edge of a client that went only by a failed
+ * write (workerd outside Cloudflare's network), two comments must fit into the 500 ms within which its prompt ends.
+ */
+const statelessHeartbeatMs = 200;
+
+function heartbeatMsOf(turn: RunningTurn, deps: CellDeps): number {
+  const { lane } = turn.request;
+  return lane === "stateless" ? Math.min(statelessHeartbeatMs, deps.heartbeatMs) : deps.heartbeatMs;
+}
+
 /** Whether the frames changed within the heartbeat's time. */
 function changedWithin(turn: RunningTurn, deps: CellDeps): Promise<boolean> {
   return new Promise((resolve) => {
-    const stop = deps.clock.after(deps.heartbeatMs, () => resolve(false));
+    const stop = deps.clock.after(heartbeatMsOf(turn, deps), () => resolve(false));
     void turn.frames.changed().then(() => {
       stop();
       resolve(true);

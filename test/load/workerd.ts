@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { printed, start } from "./processes.ts";
 import type { Started } from "./processes.ts";
 
-/** The day of wrangler.toml. */
-const compatibilityDate = /compatibility_date = "([^"]+)"/.exec(
-  readFileSync("wrangler.toml", "utf8"),
-)?.[1];
+const wranglerFile = readFileSync("wrangler.toml", "utf8");
+/** The day and the flags of wrangler.toml. */
+const compatibilityDate = /compatibility_date = "([^"]+)"/.exec(wranglerFile)?.[1];
+const compatibilityFlags = /compatibility_flags = (\[[^\]]*\])/.exec(wranglerFile)?.[1];
 
 /** The workerd binary, not its Node wrapper: the wrapper would be the process that is measured. */
 export function workerdPath(): string {
@@ -61,6 +61,7 @@ const config :Workerd.Config = (
   services = [
     (name = "main", worker = (
       compatibilityDate = ${quoted(compatibilityDate ?? "")},
+      compatibilityFlags = ${compatibilityFlags ?? "[]"},
       modules = [${modules.join(", ")}],
       bindings = [${bindings.join(", ")}],
       ${objects}

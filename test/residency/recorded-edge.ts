@@ -129,6 +129,7 @@ export async function startRecordedEdge(
         name: "edge",
         modules: bundle.map((module) => ({ ...module })),
         compatibilityDate: "2026-07-01",
+        compatibilityFlags: ["enable_request_signal"],
         bindings: { ...system.bindings, DEV_PROXY: "none", DO_JURISDICTION: "emulate" },
         durableObjects: {
           CONVERSATION: { className: "Conversation", useSQLite: true },
