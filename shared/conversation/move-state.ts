@@ -58,6 +58,11 @@ export interface ConversationMove {
   readonly toShard: ShardId | null;
   /** Whether the destination's region has another database. */
   readonly copiesHistory: boolean;
+  /**
+   * Whether the old region is to forget its copy. Not where its cell left the topology: nobody can say then which database
+   * that was, and it may be the destination's.
+   */
+  readonly releasesOld: boolean;
   readonly prewarm: MovePrewarm | null;
   /** Whether the destination was emptied of what an earlier copy had left. */
   readonly isCleared: boolean;

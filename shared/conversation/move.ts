@@ -75,6 +75,8 @@ export function startMove(context: StepContext, input: MigrateInput): Conversati
         });
   }
   const { nowMs } = context;
+  const oldRegion = input.regions[head.historyCell];
+  const copiesHistory = oldRegion !== to.region;
   const next: ConversationHead = {
     ...head,
     move: {
@@ -86,11 +88,12 @@ export function startMove(context: StepContext, input: MigrateInput): Conversati
       fromHistoryCell: head.historyCell,
       toCell: to.cell,
       toShard: to.shard,
-      copiesHistory: input.regions[head.historyCell] !== to.region,
+      copiesHistory,
+      releasesOld: copiesHistory && oldRegion !== undefined,
       prewarm: null,
       isCleared: false,
       copiedSeq: 0,
-      isOldSealed: false,
+      isOldSealed: oldRegion === undefined,
       recopies: 0,
       failures: 0,
       dueMs: nowMs,
@@ -171,7 +174,7 @@ export function giveUpForErasure(context: StepContext, head: ConversationHead): 
  */
 function flip(context: StepContext, head: ConversationHead, move: ConversationMove): void {
   const { nowMs, store } = context;
-  const { copiesHistory, fromHistoryCell, toCell, toShard } = move;
+  const { copiesHistory, fromHistoryCell, releasesOld, toCell, toShard } = move;
   const next: ConversationHead = {
     ...head,
     incarnation: head.incarnation + (copiesHistory ? 1 : 0),
@@ -181,7 +184,7 @@ function flip(context: StepContext, head: ConversationHead, move: ConversationMo
     deliveredSeq: copiesHistory ? head.nextSeq - 1 : head.deliveredSeq,
     move: { ...enter(move, "done", nowMs), endedAtMs: nowMs },
   };
-  if (copiesHistory) {
+  if (releasesOld) {
     // All of it: a row that stayed would be billed in both regions.
     const rows = store.readOutbox(Number.MAX_SAFE_INTEGER);
     const usage = rows.flatMap(({ id, entry }) =>
@@ -445,7 +448,7 @@ function viewMove(context: StepContext, head: ConversationHead, move: Conversati
   const isLeaving = context.store
     .readOutbox(Number.MAX_SAFE_INTEGER)
     .some(({ entry }) => entry.kind === "release" && entry.cell === move.fromHistoryCell);
-  const isSwitched = move.step === "done" && move.copiesHistory;
+  const isSwitched = move.step === "done" && move.releasesOld;
   const { copiesHistory, fromCell, fromShard, moveId, prewarm, step, toCell, toShard } = move;
   return {
     moveId,

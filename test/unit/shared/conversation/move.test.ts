@@ -244,6 +244,25 @@ describe("a move to another region", () => {
     assertMoved(world);
   });
 
+  it("leaves a cell that is not in the topology any more, and releases nothing there", ({
+    expect,
+  }) => {
+    const world = aMovingWorld();
+    world.turn();
+    world.store.writeHead({ ...world.head, historyCell: "eu-north-1a" as CellId });
+    world.sent.length = 0;
+    world.start();
+    world.moveOn();
+    world.deliver();
+    expect(world.head).toMatchObject({ historyCell: cellB, move: { step: "done" } });
+    expect(new Set(world.sent.map(({ cell }) => cell))).toEqual(new Set([cellB]));
+    expect(world.database(cellB).items).toHaveLength(9);
+    expect(world.database(cellB).usage.size).toBe(1);
+    expect(readHome(world.context(), aScope())).toMatchObject({
+      value: { move: { oldCopy: "kept" } },
+    });
+  });
+
   it("is given up when the destination does not answer while turns are refused", ({ expect }) => {
     const world = aMovingWorld();
     world.start();
