@@ -61,7 +61,7 @@ async function arrived(): Promise<void> {
 }
 
 describe("a client that goes", () => {
-  // Before the first token the pinned workerd tells the Worker nothing of a client that goes (docs/decisions/0009).
+  // Before the first token the pinned workerd tells the Worker nothing of a client that goes (docs/decisions/0010).
   it("ends the shard's request within 500 ms on the stateless lane, though the shard is silent", async () => {
     engine.answer = (response) => {
       openStream(response);
