@@ -196,3 +196,40 @@ export function aMovingWorld(): MovingWorld {
   world.deliver();
   return world;
 }
+
+/** What holds at every instant, whatever was lost: the region that the head names has all that was delivered. */
+export function assertOneHome(world: MovingWorld): void {
+  const { deliveredSeq, historyCell } = world.head;
+  const { items } = world.database(historyCell);
+  if (items.length < deliveredSeq) {
+    throw new Error(`${historyCell} has ${items.length} items of ${deliveredSeq}`);
+  }
+}
+
+/** What holds at the end: one region has all, equal to the object; the other has nothing; each turn is billed once. */
+export function assertMoved(world: MovingWorld): void {
+  world.deliver();
+  const { move, historyCell, homeCell } = world.head;
+  const old = world.database(cellA);
+  const fresh = world.database(cellB);
+  const problems = [
+    move?.step === "done" ? "" : `the move is ${move?.step}: ${move?.reason}`,
+    historyCell === cellB && homeCell === cellB ? "" : "the home is not the destination",
+    fresh.execute({ ...sealOf(world), fence: fresh.fence }).kind === "sealed" ? "" : "no seal",
+    old.items.length === 0 ? "" : "the old region still has items",
+    old.isErased || fresh.isErased ? "something was erased" : "",
+    world.store.outbox.length === 0 ? "" : "the outbox is not empty",
+    [...old.usage.keys()].some((turn) => fresh.usage.has(turn)) ? "a turn is billed twice" : "",
+    old.usage.size + fresh.usage.size === world.store.turns.size ? "" : "a turn is not billed",
+  ].filter((problem) => problem !== "");
+  if (problems.length > 0) throw new Error(problems.join("; "));
+  const sealed = fresh.execute({ ...sealOf(world), fence: fresh.fence });
+  if (sealed.kind !== "sealed" || sealed.chain !== world.ownChain()) {
+    throw new Error("the chains differ");
+  }
+}
+
+function sealOf(world: MovingWorld) {
+  const { conversationId, incarnation: fence, jurisdiction, tenant } = world.head;
+  return { v: 1, kind: "seal", tenant, jurisdiction, conversationId, fence } as const;
+}
