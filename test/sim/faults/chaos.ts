@@ -1,0 +1,59 @@
+import type { World } from "../world/world.ts";
+import type { ObjectNode } from "../world/object-node.ts";
+
+/** Time between two looks, ms. */
+const periodMs = 400;
+
+/** Makes the faults happen that happen by themselves, until the world is healed. */
+export function startChaos(world: World): void {
+  const { faults, kernel } = world;
+  const random = kernel.random("chaos");
+  const anyObject = (): ObjectNode | null => {
+    const open = [...world.objects.values()].filter(({ instance }) => instance !== null);
+    return open.length === 0 ? null : random.pick(open);
+  };
+  const names = (): readonly string[] => [
+    ...world.workers.keys(),
+    ...world.cells.keys(),
+    ...[...world.objects.values()].map(({ name }) => name),
+  ];
+  const look = (): void => {
+    if (faults.isHealed) return;
+    if (faults.fires("object.crash")) anyObject()?.crash();
+    if (faults.fires("object.evict")) void anyObject()?.evict();
+    if (faults.fires("object.zombie")) anyObject()?.haunt();
+    if (faults.fires("worker.crash")) {
+      const worker = random.pick([...world.workers.values()]);
+      worker.kill();
+      world.startWorker(worker.name, worker.zone);
+    }
+    if (faults.fires("cell.crash")) random.pick([...world.cells.values()]).crash();
+    if (faults.fires("cell.drains")) random.pick([...world.cells.values()]).drain();
+    if (faults.fires("shard.restarts")) random.pick([...world.shards.values()]).restart();
+    if (faults.fires("ledger.crash")) random.pick([...world.ledgers.values()]).crash();
+    if (faults.fires("net.partition")) {
+      const all = names();
+      const untilMs = kernel.nowMs + 500 + random.unit() * 15_000;
+      const isSymmetric = random.chance(0.5);
+      const from = random.pick(all);
+      for (let count = random.between(1, 4); count > 0; count -= 1) {
+        faults.partition(from, random.pick(all), untilMs, isSymmetric);
+      }
+    }
+    if (faults.fires("region.loss")) loseRegion(world);
+    const database = random.pick([...world.databases.values()]);
+    if (faults.fires("db.down")) database.downUntilMs = kernel.nowMs + random.unit() * 30_000;
+    if (random.chance(0.1)) database.backUp();
+    if (faults.fires("db.restore")) database.restore();
+    kernel.at(periodMs, null, "chaos", look);
+  };
+  kernel.at(periodMs, null, "chaos", look);
+}
+
+function loseRegion(world: World): void {
+  const random = world.kernel.random("chaos");
+  const region = random.pick([...world.databases.keys()]);
+  const database = world.databases.get(region);
+  if (database !== undefined) database.downUntilMs = world.kernel.nowMs + 10_000;
+  for (const cell of world.cells.values()) if (cell.plan.region === region) cell.crash();
+}

@@ -1,0 +1,56 @@
+import type { Scheduler, SlotReply } from "#regional/scheduler/scheduler.ts";
+import type { ShardId } from "#shared/residency/brands.ts";
+import type { Process } from "../process.ts";
+import type { World } from "./world.ts";
+
+/** Turns that hold a slot of a shard. */
+export type SlotBook = Map<ShardId, number>;
+
+/** Turns that one shard runs at once. */
+const slotsMax = 6;
+
+/** Chooses a shard as a cell's scheduler does, as far as a turn can tell: the home first, never one twice, never above the cap. */
+export function createSimScheduler(
+  world: World,
+  process: Process,
+  shards: readonly ShardId[],
+  book: SlotBook,
+): Scheduler {
+  const { kernel, recorder } = world;
+  return {
+    acquire(request, reply) {
+      let isWanted = true;
+      const answer = (): void => {
+        if (!isWanted) return;
+        isWanted = false;
+        reply(choose());
+      };
+      const choose = (): SlotReply => {
+        const free = shards.filter((shard) => !request.excluded.includes(shard));
+        if (free.length === 0) return { kind: "none", reason: "noShard", rejected: [] };
+        const open = free.filter((shard) => (book.get(shard) ?? 0) < slotsMax);
+        if (open.length === 0) return { kind: "none", reason: "queueFull", rejected: [] };
+        const isHomeOpen = request.homeShard !== null && open.includes(request.homeShard);
+        const shard = isHomeOpen
+          ? (request.homeShard as ShardId)
+          : kernel.random("scheduler").pick(open);
+        book.set(shard, (book.get(shard) ?? 0) + 1);
+        let isHeld = true;
+        const release = (): void => {
+          recorder.expect(isHeld, "I-21", () => `${shard}: a slot was released twice`);
+          if (!isHeld) return;
+          isHeld = false;
+          book.set(shard, (book.get(shard) ?? 0) - 1);
+        };
+        return { kind: "chosen", slot: { shard, release }, rejected: [], queueWaitMs: 0 };
+      };
+      kernel.at(kernel.random("scheduler").unit() * 3, process, "cell.choose", answer);
+      return () => {
+        isWanted = false;
+      };
+    },
+    wake: () => undefined,
+    waiting: () => new Map(),
+    drain: () => undefined,
+  };
+}
