@@ -14,7 +14,7 @@ export interface ConversationPolicy {
   readonly pullFailuresMax: number;
   /** Pause after a pull that failed, ms. */
   readonly pullRetryMs: number;
-  /** Pause between two pulls of a turn that the object reads itself, ms. */
+  /** Pause between two pulls of a turn that the object reads itself, ms: each writes one row of the journal at most. */
   readonly pullPauseMs: number;
   /** Times that the object begins a turn anew whose cell lost it: a prompt that kills cells must not meet all of them. */
   readonly restartsMax: number;
@@ -44,7 +44,7 @@ export const defaultConversationPolicy: ConversationPolicy = {
   watchdogMs: 10_000,
   pullFailuresMax: 2,
   pullRetryMs: 500,
-  pullPauseMs: 500,
+  pullPauseMs: 1_000,
   restartsMax: 3,
   dispatchFailuresMax: 3,
   dispatchRetryBaseMs: 500,

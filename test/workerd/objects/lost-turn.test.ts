@@ -81,7 +81,7 @@ describe.each(variants)("an object $title", ({ title, between }) => {
       ["eu-central-1a", 2],
     ]);
     await between(stub);
-    await alarmAfter(stub, 600);
+    await alarmAfter(stub, 1_100);
     expect(await readTurn(stub)).toMatchObject({ value: { state: "completed", attempt: 2 } });
   });
 
@@ -97,14 +97,14 @@ describe.each(variants)("an object $title", ({ title, between }) => {
     };
     await alarmAfter(stub, 10_100);
     await between(stub);
-    await alarmAfter(stub, 600);
+    await alarmAfter(stub, 1_100);
     expect(cells.turns.at(-1)?.turn).toMatchObject({
       attempt: 2,
       resume: { frames: text, toSeq: 1, continuations: 1 },
     });
     cells.frames = wholeAnswer;
     await between(stub);
-    await alarmAfter(stub, 600);
+    await alarmAfter(stub, 1_100);
     expect(await readTurn(stub)).toMatchObject({
       value: { state: "completed", restartedAfterSeq: 1 },
     });
@@ -135,10 +135,10 @@ describe.each(variants)("an object $title", ({ title, between }) => {
       throw new Error("Network connection lost.");
     };
     await alarmAfter(stub, 10_100);
-    await alarmAfter(stub, 600);
+    await alarmAfter(stub, 1_100);
     cells.frames = wholeAnswer;
     await between(stub);
-    await alarmAfter(stub, 600);
+    await alarmAfter(stub, 1_100);
     expect(await readTurn(stub)).toMatchObject({ value: { state: "completed" } });
     // The pauses between the tries to reach the cell grow to half a minute.
     for (let tries = 0; tries < 9; tries += 1) await alarmAfter(stub, 30_100);
