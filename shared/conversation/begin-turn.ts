@@ -1,7 +1,7 @@
 import type { CellId } from "../residency/brands.ts";
 import type { TurnResume } from "../protocol/internal/turn-request.ts";
 import type { BeginTurnInput, BeginTurnResult, ConversationScope, TurnLease } from "./rpc.ts";
-import { isFrozen } from "./move-state.ts";
+import { isFrozen, isMoving } from "./move-state.ts";
 import {
   appendItems,
   movingNow,
@@ -36,6 +36,7 @@ export function newHead(
     homeCell: null,
     homeShard: null,
     historyCell,
+    streamsKeptMs: null,
     runningTurnRandom: null,
     lastTurnRandom: null,
     erasure: "none",
@@ -179,6 +180,8 @@ export function beginTurn(context: StepContext, input: BeginTurnInput): BeginTur
     );
   }
 
+  // Nothing was ever on its way to a database: the history goes where the conversation is at home.
+  if (head.nextSeq === 1 && !isMoving(head.move)) head = { ...head, historyCell: cell };
   if (stored === null) head = appendItems(context, head, input.seedItems, null);
   const inputFromSeq = head.nextSeq;
   head = appendItems(context, head, input.newItems, input.turnRandom);
@@ -227,7 +230,11 @@ export function beginTurn(context: StepContext, input: BeginTurnInput): BeginTur
       context.nowMs + context.policy.idempotencyKeptMs,
     );
   }
-  head = { ...head, runningTurnRandom: input.turnRandom };
+  head = {
+    ...head,
+    streamsKeptMs: input.streamsKeptMs,
+    runningTurnRandom: input.turnRandom,
+  };
   context.store.writeHead(head);
   return turn.isBackground
     ? { kind: "background", turn: viewTurn(turn) }

@@ -1,0 +1,47 @@
+import { describe, it } from "vitest";
+import { beginTurn } from "#shared/conversation/begin-turn.ts";
+import { createConversation } from "#shared/conversation/items.ts";
+import { startMove } from "#shared/conversation/move.ts";
+import type { ItemRecord } from "#shared/protocol/internal/turn-outcome.ts";
+import {
+  aContext,
+  aScope,
+  aTurn,
+  anItem,
+  cellA,
+  cellB,
+} from "#test/support/conversation-builders.ts";
+import { MemoryConversationStore } from "#test/support/memory-conversation-store.ts";
+import { aDestination, regions } from "./a-moving-world.ts";
+
+function aConversation(items: readonly ItemRecord[]): MemoryConversationStore {
+  const store = new MemoryConversationStore();
+  const cells = [cellA, cellB];
+  createConversation(aContext(store), { scope: aScope(), metadata: {}, items, cells });
+  return store;
+}
+
+const firstTurn = aTurn("aaaaaaaaaaaa", { cells: [cellB, cellA] });
+
+describe("the first turn of a conversation that was created before", () => {
+  it("takes the history to the region where it runs, while there is none", ({ expect }) => {
+    const store = aConversation([]);
+    expect(store.head?.historyCell).toBe(cellA);
+    expect(beginTurn(aContext(store), firstTurn)).toMatchObject({ lease: { cell: cellB } });
+    expect(store.head?.historyCell).toBe(cellB);
+  });
+
+  it("leaves the history where its first items may be already", ({ expect }) => {
+    const store = aConversation([anItem("msg_1")]);
+    beginTurn(aContext(store), firstTurn);
+    expect(store.head?.historyCell).toBe(cellA);
+  });
+
+  it("leaves it to a move that is under way", ({ expect }) => {
+    const store = aConversation([]);
+    const destinations = [aDestination()];
+    startMove(aContext(store), { scope: aScope(), moveId: "m", destinations, regions });
+    beginTurn(aContext(store), firstTurn);
+    expect(store.head?.historyCell).toBe(cellA);
+  });
+});
