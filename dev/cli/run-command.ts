@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { adminName } from "#shared/config/topology.ts";
+import { adminName } from "#shared/config/topology-references.ts";
 import { keyDigest, newTenantKey } from "../supervisor/secrets.ts";
 import { StartError } from "../supervisor/state-folder.ts";
 import { readTopologyFile } from "../supervisor/topology-file.ts";

@@ -34,6 +34,7 @@ import type {
   ListItemsInput,
 } from "#shared/conversation/rpc.ts";
 import { checkpoint, completeTurn, failover } from "#shared/conversation/run-turn.ts";
+import { streamsKeptMs } from "#shared/conversation/step.ts";
 import type { StepContext } from "#shared/conversation/step.ts";
 import {
   deleteTurn,
@@ -326,7 +327,7 @@ export class Conversation extends DurableObject<Env> implements ConversationRpc 
       await this.#drive(
         Promise.all([this.#deliver(nowMs + 20_000), this.#move(nowMs + movePerAlarmMs)]),
       );
-      this.#step(({ store, nowMs, policy }) => store.purge(nowMs, policy.journalKeptMs));
+      this.#step((context) => context.store.purge(context.nowMs, streamsKeptMs(context)));
     } catch (error) {
       this.#ports.log("alarmFailed", { reason: error instanceof Error ? error.name : "unknown" });
       this.#deliveryNotBeforeMs = this.#ports.now() + this.#ports.policy.deliveryRetryBaseMs;
@@ -456,7 +457,7 @@ export class Conversation extends DurableObject<Env> implements ConversationRpc 
     }
     if (this.#alarmAtMs === undefined) this.#alarmAtMs = await this.ctx.storage.getAlarm();
     if (due.length === 0) {
-      const purgeMs = this.#store.nextPurgeMs(context.policy.journalKeptMs);
+      const purgeMs = this.#store.nextPurgeMs(streamsKeptMs(context));
       if (purgeMs === null) return;
       due.push(purgeMs);
     }

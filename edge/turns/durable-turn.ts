@@ -108,6 +108,7 @@ export function beginTurn(
     newItems,
     template: turn.template,
     isStored: place.isStored,
+    streamsKeptMs: facts.tenant.streamsKeptMs,
     isBackground: place.isBackground ?? false,
     reservationId,
     deadlineMs: facts.deadlineMs,

@@ -1,6 +1,8 @@
 import * as z from "zod";
-import { shapeProblems, showValue } from "./topology-problem.ts";
+import { keptSeconds, streamsKeptMs } from "./streams-kept.ts";
+import { shapeProblems } from "./topology-problem.ts";
 import type { TopologyProblem } from "./topology-problem.ts";
+import { referenceProblems } from "./topology-references.ts";
 import type { CellId, Jurisdiction, RegionId, ShardId, TenantId } from "../residency/brands.ts";
 
 export type { TopologyProblem } from "./topology-problem.ts";
@@ -21,8 +23,6 @@ const keyDigest = z
     /^(?:sha256:[0-9a-f]{64}|env:[A-Z][A-Z0-9_]{0,63})$/,
     "sha256: and 64 lower-case hex digits, or env:NAME of an environment variable",
   );
-/** No jurisdiction may have it: `mk_admin_…` is how keys of administrators begin (shared/residency/api-key.ts). */
-export const adminName = "admin";
 const count = z.int().min(1).max(1_000_000_000);
 
 /** The priority classes, most important first. A tenant's is a ceiling; a request may ask for less. */
@@ -49,6 +49,9 @@ const jurisdictionSchema = z.strictObject({
     .max(32),
   objects: z.enum(["eu", "us", "fedramp", "unpinned"]),
   regions: z.array(name).min(1).max(64),
+  /** Floor and ceiling of how long its tenants' streams are kept. */
+  streamsKeptSecondsMin: keptSeconds.optional(),
+  streamsKeptSecondsMax: keptSeconds.optional(),
 });
 
 const regionSchema = z.strictObject({
@@ -141,6 +144,7 @@ const tenantSchema = z.strictObject({
   priority: z.enum(priorities),
   keys: z.array(keyDigest).max(2, "at most two: the current key and the one being rotated in"),
   limits: limitsSchema.optional(),
+  streamsKeptSeconds: keptSeconds.optional(),
 });
 
 /** Keys that sign for tenants come over TLS; plain http only from this machine, where development has its issuer. */
@@ -178,7 +182,8 @@ export const topologySchema = z.strictObject({
   admin: z.strictObject({ keys: z.array(keyDigest).max(2) }).optional(),
 });
 
-type TopologyFile = z.infer<typeof topologySchema>;
+/** A file of the right shape, whose references are not checked yet. */
+export type TopologyFile = z.infer<typeof topologySchema>;
 
 /** Where a cell is and how it is reached. */
 export interface CellDescription {
@@ -225,6 +230,8 @@ export interface TenantDescription {
   readonly priority: Priority;
   readonly keys: readonly string[];
   readonly limits: TenantLimits;
+  /** How long the stream of an ended turn can be read again, ms. */
+  readonly streamsKeptMs: number;
 }
 
 /** Where the objects of a jurisdiction are pinned. */
@@ -277,111 +284,6 @@ export function describeProblems(problems: readonly TopologyProblem[]): string {
   return problems
     .map(({ path, got, wanted }) => `${path || "(root)"}: got ${got}, wanted ${wanted}`)
     .join("\n");
-}
-
-/** Models without a price that a tenant with a budget could ask for: its budget would be charged nothing. */
-function unpricedModels(file: TopologyFile): string[] {
-  const regions = new Set(
-    Object.values(file.tenants)
-      .filter(
-        ({ limits }) =>
-          limits?.budgetMicroUsdPerDay !== undefined ||
-          limits?.budgetMicroUsdPerMonth !== undefined,
-      )
-      .flatMap(({ jurisdiction }) =>
-        Object.hasOwn(file.jurisdictions, jurisdiction)
-          ? (file.jurisdictions[jurisdiction]?.regions ?? [])
-          : [],
-      ),
-  );
-  const served = new Set(
-    Object.values(file.shards)
-      .filter(({ cell }) => regions.has(file.cells[cell]?.region ?? ""))
-      .map(({ model }) => model),
-  );
-  return Object.entries(file.models)
-    .filter(([id, model]) => served.has(id) && model.priceMicroUsdPerMillionTokens === undefined)
-    .map(([id]) => id);
-}
-
-/** Cross-references: everything that is named exists once, and belongs to exactly one jurisdiction. */
-function referenceProblems(file: TopologyFile): TopologyProblem[] {
-  const problems: TopologyProblem[] = [];
-  const complain = (path: string, got: string, wanted: string): void => {
-    problems.push({ path, got: showValue(got), wanted });
-  };
-  const ownerOfRegion = new Map<string, string>();
-  const ownerOfHostname = new Map<string, string>();
-  for (const [id, jurisdiction] of Object.entries(file.jurisdictions)) {
-    if (id === adminName)
-      complain(
-        `jurisdictions.${id}`,
-        id,
-        "another name: administrators' keys begin with mk_admin_",
-      );
-    jurisdiction.regions.forEach((region, index) => {
-      const path = `jurisdictions.${id}.regions.${index}`;
-      if (!Object.hasOwn(file.regions, region)) complain(path, region, "a region of this file");
-      const owner = ownerOfRegion.get(region);
-      if (owner !== undefined)
-        complain(path, region, `a region that ${owner} does not have already`);
-      ownerOfRegion.set(region, id);
-    });
-    jurisdiction.hostnames.forEach((hostname, index) => {
-      const owner = ownerOfHostname.get(hostname);
-      const path = `jurisdictions.${id}.hostnames.${index}`;
-      if (owner !== undefined)
-        complain(path, hostname, `a hostname that ${owner} does not have already`);
-      ownerOfHostname.set(hostname, id);
-    });
-  }
-  for (const region of Object.keys(file.regions)) {
-    if (!ownerOfRegion.has(region))
-      complain(`regions.${region}`, region, "a region that a jurisdiction lists");
-  }
-  for (const [id, cell] of Object.entries(file.cells)) {
-    if (!Object.hasOwn(file.regions, cell.region))
-      complain(`cells.${id}.region`, cell.region, "a region of this file");
-  }
-  for (const [id, shard] of Object.entries(file.shards)) {
-    if (!Object.hasOwn(file.cells, shard.cell))
-      complain(`shards.${id}.cell`, shard.cell, "a cell of this file");
-    if (!id.startsWith(`${shard.cell}/`))
-      complain(`shards.${id}`, id, `an id that begins with ${shard.cell}/`);
-    if (!Object.hasOwn(file.models, shard.model))
-      complain(`shards.${id}.model`, shard.model, "a model of this file");
-  }
-  for (const [id, tenant] of Object.entries(file.tenants)) {
-    if (!Object.hasOwn(file.jurisdictions, tenant.jurisdiction)) {
-      complain(`tenants.${id}.jurisdiction`, tenant.jurisdiction, "a jurisdiction of this file");
-    }
-  }
-  const ownerOfIssuer = new Map<string, string>();
-  for (const [id, { issuer }] of Object.entries(file.identityProviders ?? {})) {
-    const owner = ownerOfIssuer.get(issuer);
-    if (owner !== undefined)
-      complain(
-        `identityProviders.${id}.issuer`,
-        issuer,
-        `an issuer that ${owner} does not have already`,
-      );
-    ownerOfIssuer.set(issuer, id);
-  }
-  for (const model of unpricedModels(file)) {
-    problems.push({
-      path: `models.${model}.priceMicroUsdPerMillionTokens`,
-      got: "nothing",
-      wanted: "a price, since a tenant has a budget",
-    });
-  }
-  for (const [kind, ids] of [
-    ["jurisdictions", Object.keys(file.jurisdictions)],
-    ["cells", Object.keys(file.cells)],
-    ["models", Object.keys(file.models)],
-  ] as const) {
-    if (ids.length === 0) problems.push({ path: kind, got: "nothing", wanted: "at least one" });
-  }
-  return problems;
 }
 
 function describeModel(id: string, model: z.infer<typeof modelSchema>): ModelDescription {
@@ -460,6 +362,7 @@ function build(file: TopologyFile): Topology {
           priority: tenant.priority,
           keys: tenant.keys,
           limits: tenant.limits ?? {},
+          streamsKeptMs: streamsKeptMs(file.jurisdictions[tenant.jurisdiction] ?? {}, tenant),
         },
       ]),
     ),

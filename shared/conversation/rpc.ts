@@ -66,6 +66,8 @@ export interface BeginTurnInput {
   readonly template: TurnTemplate;
   /** Whether the answer can be retrieved and resumed by id afterwards (`store`). */
   readonly isStored: boolean;
+  /** How long the stream can be read again after its end, ms; the tenant's, so that it holds for all of its turns. */
+  readonly streamsKeptMs: number;
   /** Runs without a client: the object puts the turn to its cell and reads it; the reply is `background`. */
   readonly isBackground: boolean;
   /** What the tenant's ledger reserved for the turn; the object settles it at the end. Null when there are no limits. */

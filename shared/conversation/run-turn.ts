@@ -64,6 +64,12 @@ export function journal(
   return { ...turn, journalToSeq: segment.toSeq };
 }
 
+/** What a caller is told whose turn has ended: `ok` when it ended as the caller says, else it must not show its own end. */
+function endedAs({ store }: StepContext, { turnId, outcome }: CompleteTurnInput): FenceReply {
+  const turn = store.readTurn(parseIdentifier(turnId)?.turnRandom ?? "");
+  return { kind: turn?.state === outcome.status ? "ok" : "superseded" };
+}
+
 /** Journals frames of the running turn. */
 export function checkpoint(context: StepContext, input: CheckpointInput): FenceReply {
   const held = holdTurn(context, input.scope, input.turnId, input.attempt);
@@ -80,7 +86,7 @@ export function checkpoint(context: StepContext, input: CheckpointInput): FenceR
  */
 export function completeTurn(context: StepContext, input: CompleteTurnInput): FenceReply {
   const held = holdTurn(context, input.scope, input.turnId, input.attempt);
-  if (!isHeld(held)) return held;
+  if (!isHeld(held)) return held.kind === "ok" ? endedAs(context, input) : held;
   const turn = journal(context, held.turn, input.segment);
   endTurn(context, held.head, turn, input.outcome);
   return { kind: "ok" };
@@ -185,9 +191,10 @@ export function failover(context: StepContext, input: FailoverInput): FailoverRe
   if (back !== null) return back;
   const held = holdTurn(context, input.scope, input.turnId, input.attempt);
   if (!isHeld(held)) {
-    return held.kind === "superseded"
-      ? { kind: "superseded" }
-      : { kind: "stop", error: { code: "not_found", message: "The turn is not running." } };
+    // A turn that the object has ended meanwhile may have its whole answer: its caller is to read it, not to call it lost.
+    return held.kind === "unknownTurn"
+      ? { kind: "stop", error: { code: "not_found", message: "The turn is not running." } }
+      : { kind: "superseded" };
   }
   const journaled = journal(context, held.turn, input.segment);
   const continuations =

@@ -126,6 +126,12 @@ export function readHistory(context: StepContext, toSeq: number): readonly ItemR
     .map(({ id, type, json }) => ({ id, type, json }));
 }
 
+/** How long the streams of ended turns are kept, ms. */
+export function streamsKeptMs({ store, policy }: StepContext): number {
+  // Heads of an earlier version have no time of their own.
+  return store.readHead()?.streamsKeptMs ?? policy.journalKeptMs;
+}
+
 /** A turn as RPC shows it. */
 export function viewTurn(turn: StoredTurn): TurnView {
   return {

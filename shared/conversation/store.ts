@@ -24,6 +24,8 @@ export interface ConversationHead {
   readonly homeShard: ShardId | null;
   /** The cell whose region's database holds the history. */
   readonly historyCell: CellId;
+  /** How long streams are kept after their end, ms; null before the first turn. */
+  readonly streamsKeptMs: number | null;
   readonly runningTurnRandom: string | null;
   readonly lastTurnRandom: string | null;
   /** `erasing`: the content is gone here, the database has yet to confirm. */

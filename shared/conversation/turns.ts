@@ -1,7 +1,7 @@
 import type { ItemRecord } from "../protocol/internal/turn-outcome.ts";
 import { framesAfter } from "./frames.ts";
 import type { ConversationResult, ConversationScope, TurnView } from "./rpc.ts";
-import { notFound, openHead, readHistory, viewTurn } from "./step.ts";
+import { notFound, openHead, readHistory, streamsKeptMs, viewTurn } from "./step.ts";
 import type { StepContext } from "./step.ts";
 import type { StoredTurn } from "./store.ts";
 
@@ -65,7 +65,7 @@ export function readJournal(
     .map((row) => (row.fromSeq > input.afterSeq ? row.text : framesAfter(row.text, input.afterSeq)))
     .join("");
   const { endedAtMs } = turn;
-  const isOver = endedAtMs !== null && endedAtMs + context.policy.journalKeptMs <= context.nowMs;
+  const isOver = endedAtMs !== null && endedAtMs + streamsKeptMs(context) <= context.nowMs;
   // A journal that was longer than the position and is not there any more was forgotten.
   const isGone = text === "" && turn.journalToSeq > input.afterSeq;
   if (isOver || isGone) return notFound("The stream was");

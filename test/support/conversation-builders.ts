@@ -84,6 +84,7 @@ export function aTurn(turnRandom: string, overrides: Partial<BeginTurnInput> = {
     newItems: [anItem(`msg_${turnRandom}`)],
     template: aTemplate(),
     isStored: true,
+    streamsKeptMs: 86_400_000,
     isBackground: false,
     reservationId: null,
     deadlineMs: 600_000,

@@ -218,6 +218,24 @@ describe("the journal", () => {
     });
   });
 
+  it("is kept as long as the tenant's streams are, and then not found", () => {
+    const store = new MemoryConversationStore();
+    const held = lease(store, aTurn(first, { streamsKeptMs: 60_000 }));
+    const scope = aScope();
+    checkpoint(aContext(store), {
+      scope,
+      turnId: held.turnId,
+      attempt: 1,
+      segment: segment(1, 3),
+    });
+    complete(store, held);
+    const endedAtMs = store.turns.get(first)?.endedAtMs ?? 0;
+    const readAt = (nowMs: number) =>
+      readJournal({ ...aContext(store), nowMs }, { scope, turnRandom: first, afterSeq: 0 });
+    expect(readAt(endedAtMs + 59_999).kind).toBe("ok");
+    expect(readAt(endedAtMs + 60_000)).toMatchObject({ error: { code: "not_found" } });
+  });
+
   it("never holds a gap", () => {
     const store = new MemoryConversationStore();
     const { turnId } = lease(store, aTurn(first));
