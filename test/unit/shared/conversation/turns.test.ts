@@ -368,6 +368,44 @@ describe("completing", () => {
   });
 });
 
+describe("a turn that its object has ended meanwhile", () => {
+  function endedByObject(): { store: MemoryConversationStore; held: TurnLease } {
+    const store = new MemoryConversationStore();
+    const held = lease(store, aTurn(first));
+    complete(store, held);
+    return { store, held };
+  }
+
+  it("is not lost to a Worker that wants another cell for it: its answer is there to be read", () => {
+    const { store, held } = endedByObject();
+    const { turnId, attempt } = held;
+    expect(
+      failover(aContext(store), {
+        scope: aScope(),
+        turnId,
+        attempt,
+        segment: null,
+        reason: "ended",
+        continuations: 0,
+        cells: [cellA, cellB],
+      }),
+    ).toEqual({ kind: "superseded" });
+  });
+
+  it("is not shown as ended otherwise than it has", () => {
+    const { store, held } = endedByObject();
+    const { turnId, attempt } = held;
+    const end = { scope: aScope(), turnId, attempt, segment: null };
+    const failed = anOutcome(held, { status: "failed" });
+    expect(completeTurn(aContext(store), { ...end, outcome: failed })).toEqual({
+      kind: "superseded",
+    });
+    expect(completeTurn(aContext(store), { ...end, outcome: anOutcome(held) })).toEqual({
+      kind: "ok",
+    });
+  });
+});
+
 describe("a stored response", () => {
   it("is found with its input, and forgotten when deleted", () => {
     const store = new MemoryConversationStore();
