@@ -55,7 +55,7 @@ export interface TurnRegistry {
   /** A turn by id and attempt; `superseded` when another attempt took its place. */
   find(turnId: string, attempt: number): RunningTurn | "superseded" | null;
   acknowledge(turnId: string, attempt: number, seq: number): boolean;
-  /** Ends the turn if it runs, and forgets its frames. */
+  /** Ends the turn if it runs, and forgets its frames; false when nothing of this attempt is known. It never begins later. */
   remove(turnId: string, attempt: number): boolean;
   /** Ends and forgets all turns of a conversation that is erased. */
   forgetConversation(conversationId: ConversationId): void;
@@ -203,10 +203,18 @@ export function createTurnRegistry(options: RegistryOptions): TurnRegistry {
       return true;
     },
     remove(turnId, attempt) {
-      const entry = held(turnId, attempt);
-      if (entry === null) return false;
-      forget(entry, null);
-      return true;
+      const entry = entries.get(turnId);
+      if (entry !== undefined && entry.attempt > attempt) return false;
+      if (entry?.attempt === attempt) {
+        forget(entry, null);
+        return true;
+      }
+      // The attempt was given up before it came: when it comes it must not run.
+      if (entry === undefined && entries.size >= policy.turnsMax) dropOldestFence();
+      if (entry !== undefined) forget(entry, null);
+      const fence = { conversationId: null, turn: null, acknowledgedSeq: 0 };
+      entries.set(turnId, { ...fence, attempt, incarnation: 0, endedAtMs: clock.nowMs() });
+      return false;
     },
     forgetConversation(conversationId) {
       for (const entry of entries.values()) {

@@ -146,11 +146,12 @@ function beginAnew(
     (!turn.isBackground &&
       (dispatchFailures > policy.dispatchFailuresMax || (isOnlyCell && loss === "unreachable")));
   if (isOver) {
-    if (loss === "unreachable") abort(context, turn);
+    if (loss !== "givenUp") abort(context, turn);
     endByVerdict(context, running, { status: "failed", error });
     return "ended";
   }
-  if (loss === "unreachable") abort(context, turn);
+  // A cell that does not know the attempt may get it late: the abort keeps it from running then.
+  if (loss !== "givenUp") abort(context, turn);
   const round = Math.floor(dispatchFailures / Math.max(1, cells.length));
   const pauseMs =
     dispatchFailures === 0 || (round === 0 && !isOnlyCell)

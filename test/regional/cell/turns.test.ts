@@ -273,6 +273,17 @@ describe("a turn on a cell", () => {
     expect(engine.requests).toHaveLength(1);
   });
 
+  it("does not begin an attempt that was given up before it came", async ({ expect }) => {
+    const cell = await aCell();
+    const late = aDurableTurn({ attempt: 1 });
+    const path = `/internal/turns/${late.turnId}`;
+    expect((await cell.call("DELETE", `${path}?attempt=1`)).status).toBe(404);
+    expect((await cell.put(late)).status).toBe(409);
+    expect(cell.engines.flatMap(({ requests }) => requests)).toEqual([]);
+    const next = await readStream(await cell.put({ ...late, attempt: 2 }));
+    expect(next.outcome?.status).toBe("completed");
+  });
+
   it("ends a durable turn by DELETE, tells its readers, and forgets its frames", async ({
     expect,
   }) => {
