@@ -21,6 +21,8 @@ export class Reader {
   readonly frames = new Map<number, string>();
   #decoder = new TextDecoder("utf-8", { fatal: true });
   #pending = "";
+  /** Read, at least once, a turn that another Worker relays. */
+  hasJoined = false;
   lastSeq = 0;
   end: ReaderEnd = null;
   text = "";

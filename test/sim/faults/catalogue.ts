@@ -38,7 +38,6 @@ export const siteFaults = {
   "db.ackLost": 0.1,
   "db.fails": 0.05,
   "db.slow": 0.05,
-  "ledger.replyLost": 0.05,
   "client.leaves": 0.08,
   "client.repeats": 0.15,
   "client.otherBody": 0.08,

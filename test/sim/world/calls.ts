@@ -55,6 +55,8 @@ export async function callObject<Value>(
       kind: target.kind,
       content: target.content,
       timeoutMs: objectTimeoutMs,
+      // The platform delivers a call to an object once; what is lost is called again here.
+      isOnce: true,
       handle: target.handle,
     });
     if (reply.ok) return reply.value;

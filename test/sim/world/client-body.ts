@@ -11,14 +11,17 @@ const decoder = new TextDecoder();
 export class ClientBody {
   readonly #world: World;
   readonly #process: Process;
+  /** Written by the Worker that relays the turn; else by one that reads a turn which exists. */
+  readonly isRelayed: boolean;
   #waiting: Uint8Array[] = [];
   #pipe: Pipe<Uint8Array> | null = null;
   #hasEnded = false;
   #isClosed = false;
   #onClose: () => void = () => undefined;
 
-  constructor(world: World, process: Process) {
+  constructor(world: World, process: Process, isRelayed: boolean) {
     this.#world = world;
+    this.isRelayed = isRelayed;
     this.#process = process;
     world.kernel.at(openTimeoutMs, process, "client.late", () => {
       if (this.#pipe === null && this.#waiting.length > 0) this.#close();

@@ -152,6 +152,7 @@ export class Client {
   #read(answer: Answer, _object: ObjectNode, reader: Reader): Promise<void> {
     const { body } = answer;
     if (body === null) return Promise.resolve();
+    reader.hasJoined ||= !body.isRelayed;
     const { faults, kernel } = this.#world;
     return new Promise((resolve) => {
       let isOver = false;

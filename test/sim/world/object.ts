@@ -17,6 +17,7 @@ const deliveryDelayMs = 1_000;
 const deliveriesPerAlarmMax = 50;
 const cancelTriesMax = 3;
 const moveWaitMs = 5_000;
+const moveWatchMs = 1_000;
 const movePerAlarmMs = 20_000;
 const erasureWaitMs = 2_000;
 
@@ -83,7 +84,11 @@ export class Instance {
     const { machines } = this.#world;
     const started = await this.call((context) => machines.startMove(context, input));
     if (started.kind !== "ok") return started;
-    await this.#move(this.process.now() + moveWaitMs);
+    const late = this.#world.kernel.sleep(moveWaitMs, this.process, "object.moves");
+    await Promise.race([
+      this.#move(this.process.now() + moveWaitMs).then(() => this.#setAlarm()),
+      late,
+    ]);
     return this.call((context) => machines.readHome(context, input.scope));
   }
 
@@ -243,7 +248,9 @@ export class Instance {
     const watchMs = watchdogDueMs(context);
     if (watchMs !== null && !this.isFenced) due.push(watchMs);
     const moveMs = moveDueMs(context);
-    if (moveMs !== null && !this.isFenced) due.push(moveMs);
+    if (moveMs !== null && !this.isFenced) {
+      due.push(this.#isMoving ? Math.max(moveMs, context.nowMs + moveWatchMs) : moveMs);
+    }
     if (due.length === 0) {
       const purgeMs = store.nextPurgeMs(context.policy.journalKeptMs);
       if (purgeMs === null) return this.storage.commit();

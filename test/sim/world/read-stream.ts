@@ -35,7 +35,7 @@ class StreamReading {
     this.#object = object;
     this.#turnRandom = turnRandom;
     this.#untilMs = process.now() + deadlineMs;
-    this.#body = new ClientBody(world, process);
+    this.#body = new ClientBody(world, process, false);
     this.#body.onClose(() => {
       this.#isClosed = true;
     });

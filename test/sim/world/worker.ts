@@ -151,6 +151,7 @@ export class DurableRequest {
       newItems: [item],
       template: templateOf(api, stream, publicId, stem, Math.floor(this.#process.now() / 1000)),
       isStored: true,
+      streamsKeptMs: 86_400_000,
       isBackground,
       reservationId: turnId,
       deadlineMs: deadline,
@@ -161,8 +162,9 @@ export class DurableRequest {
         ? Promise.reject(new Error("gone"))
         : node.instance.call((context) => machines.beginTurn(context, input)),
     );
+    // Whether the turn was begun is not known: its object settles it, or the reservation expires.
     if (begun === null) {
-      void this.#settle(null);
+      if (quirks.has("settlesUnknown")) void this.#settle(null);
       return refusal(unavailable);
     }
     switch (begun.kind) {
@@ -309,7 +311,7 @@ export class DurableRequest {
   }
 
   async #relay(lease: TurnLease, input: BeginTurnInput): Promise<Answer> {
-    const body = new ClientBody(this.#world, this.#process);
+    const body = new ClientBody(this.#world, this.#process, true);
     const run = new RelayRun(
       this.#world,
       this.#process,
