@@ -97,10 +97,13 @@ export function fail(
   );
 }
 
-/** Ends a stream that the object does not hold for us any more: an error without an id, in no journal. */
+/**
+ * Ends a stream that the object does not hold for us any more: an error without an id, in no journal. Without an outcome:
+ * what the turn came to, and what is paid for it, is what the object says.
+ */
 export function abandon(state: RelayState, error: ErrorOutcome, policy: RelayPolicy): RelayStep {
   const hasBegun = state.isStreamed && state.writtenSeq > 0;
-  const end = finish({ ...state, final: null }, error);
+  const end = finish({ ...state, final: null, outcome: null }, error);
   const effects = hasBegun
     ? writes(state, policy.renderError(error, state.writtenSeq + 1, false).bytes)
     : [];

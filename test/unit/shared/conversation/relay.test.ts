@@ -187,7 +187,8 @@ describe("relay, durable lane", () => {
     const relay = new Harness().feed(frames(1), outcome, frames(2, "[DONE]"), ended);
     relay.feed({ kind: "completed", reply: "failed" });
     expect(relay.written).toBe("<1><-:interrupted>");
-    expect(relay.of("finish")[0]?.error?.code).toBe("interrupted");
+    // What is paid for the turn is the object's to say.
+    expect(relay.of("finish")[0]).toMatchObject({ outcome: null, error: { code: "interrupted" } });
   });
 
   it.each([
@@ -261,6 +262,13 @@ describe("relay, durable lane", () => {
     expect(relay.of("failover")).toEqual([]);
     relay.feed({ kind: "completed", reply: "ok" });
     expect(relay.written).toBe("<1><2:interrupted>");
+  });
+
+  it("tells the failover how many tokens the cell had counted beyond the pieces", () => {
+    const surplus: RelayEvent = { kind: "surplus", tokens: 4 };
+    const relay = new Harness().feed(frames(1), surplus, silentCut);
+    expect(relay.of("failover")).toMatchObject([{ surplusTokens: 4 }]);
+    expect(relay.written).toBe("<1>");
   });
 
   it("gives up a cell that is silent, and no earlier than it must", () => {
