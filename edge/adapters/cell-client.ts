@@ -5,6 +5,7 @@ import type { ErrorCode } from "#shared/errors/codes.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
 import { classifyPlatformFailure } from "#shared/errors/platform-failure.ts";
 import { outcomeHeader, overloadHeader } from "#shared/protocol/internal/stream.ts";
+import { readOutcomeHeader } from "../turns/lane-answer.ts";
 import type { CellAnswer, CellCall, CellClient } from "../ports.ts";
 import type { CellRequest } from "./cell-fetch.ts";
 
@@ -69,8 +70,9 @@ function isForClient(response: Response, error: ErrorOutcome): boolean {
   return response.headers.has(outcomeHeader) || refusalCodes.has(error.code);
 }
 
-/** Whether another cell may take what this one refused: it accepted nothing, and the shortage is its own. */
+/** Whether another cell may take what this one refused: the shortage is its own, or it says so itself. */
 function mayMove(response: Response, error: ErrorOutcome): boolean {
+  if (readOutcomeHeader(response.headers)?.mayMove === true) return true;
   if (response.status === 429) return response.headers.get(overloadHeader) === "cell";
   return (
     error.code === "draining" ||

@@ -67,6 +67,7 @@ function pieces(text: string): string[] {
 /** Fields that rows of an earlier version lack: such a turn is one that a Worker drives. */
 const laterFields = {
   continuations: 0,
+  surplusTokens: 0,
   drivenBy: "worker",
   isBackground: false,
   dispatchDueMs: null,

@@ -138,7 +138,7 @@ class DurableRun {
   async #failover(turn: RelayTurn, failover: Failover): Promise<FailoverAnswer> {
     const { object, scope, cells } = this.#turn;
     const { turnId, attempt } = turn;
-    const { segment, reason, continuations } = failover;
+    const { segment, reason, continuations, surplusTokens } = failover;
     this.#deps.log("warn", "turnFailedOver", {
       requestId: this.#facts.requestId,
       cell: turn.cell,
@@ -152,6 +152,7 @@ class DurableRun {
         segment,
         reason,
         continuations,
+        surplusTokens,
         cells: cells.map(({ id }) => id),
       });
       if (result.kind === "superseded") return { kind: "stopped", error: null };

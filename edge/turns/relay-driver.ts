@@ -34,6 +34,7 @@ export interface Failover {
   /** Stateless lane: all that the client was given. */
   readonly given: JournalSegment | null;
   readonly continuations: number;
+  readonly surplusTokens: number;
   readonly reason: string;
 }
 
@@ -192,6 +193,7 @@ export class RelayDriver {
       case "frames":
       case "comment":
       case "seam":
+      case "surplus":
         return blocks;
       case "invalid":
         return { kind: "cut", reason: "invalid" };
@@ -252,13 +254,20 @@ export class RelayDriver {
 
   async #failOver(
     turn: RelayTurn,
-    { segment, given, continuations, reason }: Extract<RelayEffect, { kind: "failover" }>,
+    {
+      segment,
+      given,
+      continuations,
+      surplusTokens,
+      reason,
+    }: Extract<RelayEffect, { kind: "failover" }>,
   ): Promise<void> {
     this.#disconnect();
     const result = await this.#parts.failover(turn, {
       segment: segment === null ? null : journalSegment(segment),
       given: given === null ? null : journalSegment(given),
       continuations,
+      surplusTokens,
       reason,
     });
     if (result.kind === "stopped") {

@@ -222,13 +222,18 @@ async function relay(
     deadlineMs: facts.deadlineMs,
     now: deps.now,
     object: null,
-    failover: async (turn, { given, continuations, reason }) => {
+    failover: async (turn, { given, continuations, surplusTokens, reason }) => {
       deps.log("warn", "turnFailedOver", { requestId: facts.requestId, cell: turn.cell, reason });
       const attempt = turn.attempt + 1;
       const resume =
         given === null
           ? null
-          : { frames: given.text, toSeq: given.toSeq, continuations: continuations + 1 };
+          : {
+              frames: given.text,
+              toSeq: given.toSeq,
+              surplusTokens,
+              continuations: continuations + 1,
+            };
       const except = facts.jurisdiction.cells.find(({ id }) => id === turn.cell) ?? null;
       const moved = await dispatch(
         deps,

@@ -78,7 +78,7 @@ async function writeLive(answer: LiveAnswer, afterSeq: number, write: Write): Pr
       for (const block of scanner.push(value)) {
         // What follows the outcome is shown only once the turn is durable: from the journal.
         if (block.kind === "outcome" || block.kind === "invalid") return seq;
-        if (block.kind === "seam") continue;
+        if (block.kind === "seam" || block.kind === "surplus") continue;
         await write(block.bytes);
         if (block.kind === "frames") seq = block.toSeq;
       }

@@ -2,6 +2,7 @@ import {
   formatClientFrame,
   formatOutcomeBlock,
   seamBlock,
+  surplusBlock,
 } from "#shared/protocol/internal/stream.ts";
 import type { ClientFrame } from "#shared/protocol/internal/stream.ts";
 import type { BufferBudget } from "./buffer-budget.ts";
@@ -18,6 +19,7 @@ interface Block {
 export interface Cursor {
   readonly seq: number;
   readonly seams: number;
+  readonly surplusTokens: number;
   readonly hasOutcome: boolean;
 }
 
@@ -33,7 +35,7 @@ const chunkBytesMax = 64 * 1024;
 
 /** The place of a reader that has the frames up to `seq`. */
 export function cursorAt(seq: number): Cursor {
-  return { seq, seams: 0, hasOutcome: false };
+  return { seq, seams: 0, surplusTokens: 0, hasOutcome: false };
 }
 
 /** The frames of one turn, numbered on from `startSeq`, kept until acknowledged; bounded by `bytesMax` and by the cell's budget. */
@@ -42,6 +44,8 @@ export interface FrameLog {
   append(frames: readonly ClientFrame[]): boolean;
   /** Tells readers that another shard goes on from here: a comment, no frame. */
   markSeam(): void;
+  /** Tells readers that have read all frames how many tokens these hold beyond one for each piece: a comment, no frame. */
+  markSurplus(tokens: number): void;
   /** The last of the turn. Kept whatever the bounds say: without its end a stream would look broken. */
   end(outcomeJson: string, terminal: readonly ClientFrame[]): void;
   /** What follows `cursor`, or null when there is nothing yet. */
@@ -66,6 +70,7 @@ export function createFrameLog(budget: BufferBudget, bytesMax: number, startSeq 
   let lastSeq = startSeq;
   let acknowledgedSeq = startSeq;
   let seams = 0;
+  let surplusTokens = 0;
   let isEnded = false;
   let outcomeIndex = -1;
   let wakers: (() => void)[] = [];
@@ -115,6 +120,9 @@ export function createFrameLog(budget: BufferBudget, bytesMax: number, startSeq 
       seams += 1;
       notify();
     },
+    markSurplus(tokens) {
+      surplusTokens = tokens;
+    },
     end(outcomeJson, terminal) {
       if (isEnded) return;
       const outcome = blockOf(lastSeq, true, formatOutcomeBlock(outcomeJson));
@@ -140,6 +148,10 @@ export function createFrameLog(budget: BufferBudget, bytesMax: number, startSeq 
         next = block.isOutcome ? { ...next, hasOutcome: true } : { ...next, seq: block.seq };
       }
       const isEnd = isEnded && index >= blocks.length;
+      if (index >= blocks.length && !isEnded && cursor.surplusTokens !== surplusTokens) {
+        parts.push(surplusBlock(surplusTokens));
+        next = { ...next, surplusTokens };
+      }
       if (parts.length === 0 && !isEnd) return null;
       return { bytes: Buffer.from(parts.join(""), "utf8"), cursor: next, isEnd };
     },

@@ -1,3 +1,4 @@
+import { surplusTokensOf } from "#shared/conversation/answer-so-far.ts";
 import { choicesOf } from "#shared/conversation/turn-choices.ts";
 import type { TurnEffect, TurnEvent } from "#shared/conversation/turn-events.ts";
 import { divergedError } from "#shared/conversation/turn-failure.ts";
@@ -196,8 +197,10 @@ export function startTurn(
 
   function deliver(effect: TurnEffect & { kind: "deliver" }): void {
     const added = rendering.deliver(effect);
-    if (added === null) feed({ kind: "abort", error: divergedError });
-    else append(added);
+    if (added === null) return feed({ kind: "abort", error: divergedError });
+    // Before the frames: appending them wakes their readers.
+    frames.markSurplus(surplusTokensOf(state.choices));
+    append(added);
   }
 
   function append(added: readonly ClientFrame[]): void {
@@ -244,7 +247,7 @@ export function startTurn(
     const choices = choicesOf(request.engine.path, request.engine.body);
     const delivered = readDelivered(request.rendering, choices, given.frames, given.toSeq);
     if (delivered === null) return false;
-    state = resumedTurnState(delivered.deltas, delivered.usage, given.continuations);
+    state = resumedTurnState(delivered.deltas, delivered.usage, given);
     append(rendering.resume(delivered.deltas, given));
     return true;
   }

@@ -11,6 +11,8 @@ export interface ChoiceState {
   readonly saidTokenCount: number;
   /** Pieces that said something: engines send a token at a time unless they are behind. */
   readonly pieceCount: number;
+  /** Tokens beyond one for each piece, of a part whose token ids are not known here. */
+  readonly surplusTokens: number;
   /** Whether each piece came with its token ids. */
   readonly hasAllTokenIds: boolean;
   readonly hasToolCalls: boolean;
@@ -24,6 +26,7 @@ const emptyChoice: ChoiceState = {
   tokenCount: 0,
   saidTokenCount: 0,
   pieceCount: 0,
+  surplusTokens: 0,
   hasAllTokenIds: true,
   hasToolCalls: false,
   hasReasoning: false,
@@ -35,9 +38,25 @@ export function textOf(choice: ChoiceState): string {
   return choice.said.map(({ text }) => text ?? "").join("");
 }
 
-/** Tokens of the choice: counted where the engine gives their ids, else one per piece. */
+/** Tokens of the choice: counted where the engine gives their ids, else one per piece and what is known beyond that. */
 export function tokensOf(choice: ChoiceState): number {
-  return choice.hasAllTokenIds ? choice.tokenCount : Math.max(choice.tokenCount, choice.pieceCount);
+  const { hasAllTokenIds, pieceCount, surplusTokens, tokenCount } = choice;
+  return hasAllTokenIds ? tokenCount : Math.max(tokenCount, pieceCount + surplusTokens);
+}
+
+/** Tokens of all choices beyond one for each piece: what a cell that only has the frames cannot see. */
+export function surplusTokensOf(choices: readonly ChoiceState[]): number {
+  let sum = 0;
+  for (const choice of choices) sum += Math.max(0, tokensOf(choice) - choice.pieceCount);
+  return sum;
+}
+
+/** The choices with what an earlier cell counted beyond one token for each piece; of several choices the first has it. */
+export function withSurplus(
+  choices: readonly ChoiceState[],
+  surplusTokens: number,
+): readonly ChoiceState[] {
+  return choices.map((choice, index) => (index === 0 ? { ...choice, surplusTokens } : choice));
 }
 
 /** UTF-16 units that a piece adds to the answer. */
@@ -77,6 +96,7 @@ export function withDelta(
     tokenCount,
     saidTokenCount: characters > 0 ? tokenCount : old.saidTokenCount,
     pieceCount: old.pieceCount + (characters > 0 ? 1 : 0),
+    surplusTokens: old.surplusTokens,
     hasAllTokenIds: old.hasAllTokenIds && (characters === 0 || (delta.tokenIds?.length ?? 0) > 0),
     hasToolCalls: old.hasToolCalls || (delta.toolCalls?.length ?? 0) > 0,
     hasReasoning: old.hasReasoning || (delta.reasoning ?? "") !== "",

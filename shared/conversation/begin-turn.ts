@@ -116,6 +116,7 @@ function resumeOf(context: StepContext, turn: StoredTurn): TurnResume | null {
   return {
     frames: frames.map(({ text }) => text).join(""),
     toSeq: turn.journalToSeq,
+    surplusTokens: turn.surplusTokens,
     continuations: Math.max(1, turn.continuations),
   };
 }
@@ -216,6 +217,7 @@ export function beginTurn(context: StepContext, input: BeginTurnInput): BeginTur
     cancelledAtMs: null,
     reservationId: input.reservationId,
     continuations: 0,
+    surplusTokens: 0,
     body: null,
     error: null,
     shard: null,

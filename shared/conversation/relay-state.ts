@@ -42,6 +42,8 @@ export interface RelayState {
   readonly failovers: number;
   /** Seams that the cells of this relay told of, and moves to another cell after the first frame. */
   readonly continuations: number;
+  /** Tokens beyond one for each piece, as the cells of this relay told. */
+  readonly surplusTokens: number;
   /** `writtenSeq` when the cell was last asked for the rest of its stream; null when it never was. */
   readonly reattachedSeq: number | null;
   /** When the cell was last heard of, ms. */
@@ -85,6 +87,7 @@ export type RelayEvent =
   | { readonly kind: "comment"; readonly bytes: Uint8Array }
   /** The cell went on with the answer on another shard. */
   | { readonly kind: "seam" }
+  | { readonly kind: "surplus"; readonly tokens: number }
   | { readonly kind: "outcome"; readonly outcome: TurnOutcome }
   /** The cell's body ended as HTTP bodies end; whether it was whole is for this machine to say. */
   | { readonly kind: "ended" }
@@ -118,6 +121,7 @@ export type RelayEffect =
       /** Stateless lane: all that the client was given; null while that is nothing. */
       readonly given: RelaySegment | null;
       readonly continuations: number;
+      readonly surplusTokens: number;
       readonly reason: string;
     }
   /** Ask the same cell for its frames after `afterSeq`: the connection broke, the turn may well run on. */
@@ -181,6 +185,7 @@ export function beginRelay(
     startedAtMs: nowMs,
     failovers: 0,
     continuations: 0,
+    surplusTokens: 0,
     reattachedSeq: null,
     heardAtMs: nowMs,
     isClientGone: false,

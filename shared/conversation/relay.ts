@@ -130,6 +130,7 @@ function moveOrFail(
         segment: segmentOf(state.unacknowledged),
         given: state.lane === "stateless" ? segmentOf(state.given ?? []) : null,
         continuations: state.continuations,
+        surplusTokens: state.surplusTokens,
         reason,
       },
     ],
@@ -229,6 +230,7 @@ export function stepRelay(
     case "frames":
     case "comment":
     case "seam":
+    case "surplus":
     case "outcome":
     case "ended":
     case "cut":
@@ -273,7 +275,16 @@ function takeClientGone(state: RelayState): RelayStep {
 type RunningEvent = Extract<
   RelayEvent,
   {
-    readonly kind: "frames" | "comment" | "seam" | "outcome" | "ended" | "cut" | "refused" | "tick";
+    readonly kind:
+      | "frames"
+      | "comment"
+      | "seam"
+      | "surplus"
+      | "outcome"
+      | "ended"
+      | "cut"
+      | "refused"
+      | "tick";
   }
 >;
 
@@ -294,6 +305,11 @@ function stepRunning(
     case "seam":
       return {
         state: { ...state, heardAtMs: nowMs, continuations: state.continuations + 1 },
+        effects: [],
+      };
+    case "surplus":
+      return {
+        state: { ...state, heardAtMs: nowMs, surplusTokens: event.tokens },
         effects: [],
       };
     case "outcome":

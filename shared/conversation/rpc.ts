@@ -159,6 +159,8 @@ export interface FailoverInput {
   readonly reason: string;
   /** Continuations on other shards that the failed cell reported within this attempt. */
   readonly continuations: number;
+  /** Tokens that the frames given to the client hold beyond one for each piece, as far as the cells told. */
+  readonly surplusTokens: number;
   readonly cells: readonly CellId[];
 }
 

@@ -180,6 +180,7 @@ function takeBack(context: StepContext, input: FailoverInput): FailoverResult | 
     takenOverAtSeq: null,
     seams: 0,
     continuations: held.turn.continuations + continuations,
+    surplusTokens: input.surplusTokens,
   };
   context.store.writeTurn(turn);
   return { kind: "lease", lease: leaseOf(context, held.head, turn) };
@@ -234,6 +235,7 @@ export function failover(context: StepContext, input: FailoverInput): FailoverRe
     dispatchDueMs: null,
     seams: 0,
     continuations,
+    surplusTokens: input.surplusTokens,
   };
   context.store.writeTurn(turn);
   return { kind: "lease", lease: leaseOf(context, held.head, turn) };

@@ -90,6 +90,8 @@ export interface StoredTurn {
   readonly reservationId: string | null;
   /** How often a begun answer was continued on another shard or cell, as far as the object heard of it. */
   readonly continuations: number;
+  /** Tokens that the journaled frames hold beyond one for each piece, as far as the object heard of it. */
+  readonly surplusTokens: number;
   readonly body: string | null;
   readonly error: ErrorOutcome | null;
   readonly shard: ShardId | null;

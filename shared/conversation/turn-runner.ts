@@ -217,7 +217,8 @@ function refuse(
   return finishWith(refused, [], isSeenByClient ? "interrupted" : "refused", {
     status: "failed",
     error,
-    mayMove: isSeenByClient || cellCodes.has(error.code),
+    // Where this cell has no shard left, another one may.
+    mayMove: isSeenByClient || isExhausted || cellCodes.has(error.code),
   });
 }
 

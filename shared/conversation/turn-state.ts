@@ -1,12 +1,12 @@
 import type { RejectedCandidate } from "../protocol/internal/turn-outcome.ts";
-import type { TurnRequest } from "../protocol/internal/turn-request.ts";
+import type { TurnRequest, TurnResume } from "../protocol/internal/turn-request.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import type { Agreement } from "../protocol/resume/transcript.ts";
 import type { DeltaEvent } from "../protocol/engine-event.ts";
 import { noUsage } from "../protocol/usage.ts";
 import type { Usage } from "../protocol/usage.ts";
 import type { ShardId } from "../residency/brands.ts";
-import { charactersOf, tokensOf, withDelta } from "./answer-so-far.ts";
+import { charactersOf, tokensOf, withDelta, withSurplus } from "./answer-so-far.ts";
 import type { ChoiceState } from "./answer-so-far.ts";
 import type { ShardFailure } from "./turn-failure.ts";
 
@@ -123,7 +123,7 @@ export function initialTurnState(): TurnState {
 export function resumedTurnState(
   deltas: readonly DeltaEvent[],
   usage: Usage | null,
-  continuations: number,
+  given: Pick<TurnResume, "continuations" | "surplusTokens">,
 ): TurnState {
   let choices: readonly ChoiceState[] = [];
   let characters = 0;
@@ -134,8 +134,8 @@ export function resumedTurnState(
   return {
     ...initialTurnState(),
     isBegun: true,
-    continuations,
-    choices,
+    continuations: given.continuations,
+    choices: withSurplus(choices, given.surplusTokens),
     characters,
     deltas: deltas.length,
     usage,

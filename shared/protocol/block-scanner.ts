@@ -1,4 +1,4 @@
-import { outcomeBlockStart, seamBlock } from "./internal/stream.ts";
+import { outcomeBlockStart, readSurplus, seamBlock, surplusBlock } from "./internal/stream.ts";
 
 /** What stands in a cell's stream, in order. Bytes are views into what was pushed, never copies of complete chunks. */
 export type ScannedBlocks =
@@ -13,6 +13,8 @@ export type ScannedBlocks =
   | { readonly kind: "comment"; readonly bytes: Uint8Array }
   /** Another shard went on with the answer here. */
   | { readonly kind: "seam" }
+  /** Tokens beyond one for each piece so far. */
+  | { readonly kind: "surplus"; readonly tokens: number }
   /** The text after `data: ` of an outcome block, as bytes of JSON. */
   | { readonly kind: "outcome"; readonly json: Uint8Array }
   /** The stream is not what a cell sends; nothing after it is read. */
@@ -32,6 +34,8 @@ function ascii(text: string): Uint8Array {
 }
 
 const idStart = ascii("id: ");
+/** Without the number and what follows it. */
+const surplusStart = ascii(surplusBlock(0).slice(0, -3));
 const seamStart = ascii(seamBlock);
 const outcomeStart = ascii(`${outcomeBlockStart}data: `);
 
@@ -121,6 +125,11 @@ export class BlockScanner {
       if (bytes[start] === colon && startsWith(bytes, start, end, seamStart)) {
         closeRun(start);
         found.push({ kind: "seam" });
+      } else if (bytes[start] === colon && startsWith(bytes, start, end, surplusStart)) {
+        closeRun(start);
+        const tokens = readSurplus(String.fromCharCode(...bytes.subarray(start, end)));
+        if (tokens === null) return refuse("block");
+        found.push({ kind: "surplus", tokens });
       } else if (bytes[start] === colon) {
         if (runKind !== "comment") {
           closeRun(start);

@@ -3,7 +3,7 @@
  *
  * - a **client frame** begins with `id: <seq>` (gapless from 1 over all attempts of a turn) and goes to the client as it is;
  * - the **outcome** begins with `event: meridian.outcome`; its one `data:` line is a TurnOutcome; it never reaches a client;
- * - a **seam** is the comment {@link seamBlock};
+ * - a **seam** is the comment {@link seamBlock}, a **surplus** the comment {@link surplusBlock};
  * - any other **comment** begins with `:` and keeps the connection alive; it may be passed on.
  *
  * What stands after the outcome are the terminal client frames (`data: [DONE]`, `response.completed`): the edge holds
@@ -40,6 +40,22 @@ export function formatOutcomeBlock(outcomeJson: string): string {
 
 /** A comment that marks where another shard went on with the answer; the edge counts them and passes none on. */
 export const seamBlock = ": continued\n\n";
+
+const surplusStart = ": surplus ";
+
+/**
+ * A comment that tells the edge how many tokens the frames so far hold beyond one for each piece of the answer: an engine that
+ * is behind sends several at once. Whoever goes on with the answer counts on from there.
+ */
+export function surplusBlock(tokens: number): string {
+  return `${surplusStart}${tokens}\n\n`;
+}
+
+/** The number of a {@link surplusBlock}; null for any other block. */
+export function readSurplus(block: string): number | null {
+  const digits = block.startsWith(surplusStart) ? block.slice(surplusStart.length).trimEnd() : "";
+  return /^\d{1,9}$/.test(digits) ? Number(digits) : null;
+}
 
 /** A comment that keeps idle connections open. */
 export const heartbeatBlock = ": keep-alive\n\n";

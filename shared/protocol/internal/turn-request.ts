@@ -47,6 +47,8 @@ export interface TurnResume {
   /** The client's frames 1..toSeq, byte for byte. */
   readonly frames: string;
   readonly toSeq: number;
+  /** Tokens that these frames hold beyond one for each piece, as far as their cell told. */
+  readonly surplusTokens: number;
   /** How often the answer was continued before this attempt, this attempt included. */
   readonly continuations: number;
 }
@@ -132,6 +134,7 @@ const schema = z.strictObject({
     .strictObject({
       frames: z.string().min(1),
       toSeq: z.int().min(1),
+      surplusTokens: z.int().min(0),
       continuations: z.int().min(1).max(1000),
     })
     .nullable(),

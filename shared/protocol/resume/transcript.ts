@@ -53,7 +53,8 @@ function deltaOf(delta: DeltaEvent, rests: readonly Segment[]): DeltaEvent {
     else {
       const call = calls.get(index) ?? { index };
       calls.set(index, call);
-      call[channel] = text;
+      // A chunk may hold several pieces of one call.
+      call[channel] = (call[channel] ?? "") + text;
       const id = delta.toolCalls?.find((piece) => piece.index === index)?.id;
       if (channel === "name" && id !== undefined) call.id = id;
     }
@@ -68,6 +69,13 @@ interface Progress {
   /** The segment that comes next, and how much of it was generated again. */
   at: number;
   offset: number;
+  /** Delivered pieces of nothing but log probabilities after the last segment that were not generated again. */
+  silent: number;
+}
+
+/** Whether a piece has log probabilities alone: a token that is part of a character, say. */
+function isSilent(delta: DeltaEvent, segments: readonly Segment[]): boolean {
+  return segments.length === 0 && (delta.logprobs ?? null) !== null;
 }
 
 function isSameChannel(left: Segment, right: Segment): boolean {
@@ -99,9 +107,12 @@ function advance(progress: Progress, segment: Segment): string | null {
 export function createAgreement(delivered: readonly DeltaEvent[]): Agreement {
   const choices = new Map<number, Progress>();
   for (const delta of delivered) {
-    const progress = choices.get(delta.choice) ?? { segments: [], at: 0, offset: 0 };
+    const progress = choices.get(delta.choice) ?? { segments: [], at: 0, offset: 0, silent: 0 };
     choices.set(delta.choice, progress);
-    for (const segment of segmentsOf(delta)) {
+    const added = segmentsOf(delta);
+    if (isSilent(delta, added)) progress.silent += 1;
+    else if (added.length > 0) progress.silent = 0;
+    for (const segment of added) {
       const last = progress.segments.at(-1);
       if (last === undefined || !isSameChannel(last, segment)) progress.segments.push(segment);
       else {
@@ -113,17 +124,30 @@ export function createAgreement(delivered: readonly DeltaEvent[]): Agreement {
   return {
     accept(delta) {
       const progress = choices.get(delta.choice);
-      if (progress === undefined || progress.at >= progress.segments.length) {
+      if (progress === undefined) return { kind: "released", delta };
+      const segments = segmentsOf(delta);
+      const hasLogprobs = (delta.logprobs ?? null) !== null;
+      if (progress.at >= progress.segments.length) {
+        if (progress.silent === 0) return { kind: "released", delta };
+        if (isSilent(delta, segments)) {
+          progress.silent -= 1;
+          return { kind: "covered" };
+        }
+        // Another cut of the same tokens would repeat log probabilities that the client has.
+        if (segments.length > 0 && hasLogprobs) return { kind: "diverged" };
+        if (segments.length > 0) progress.silent = 0;
         return { kind: "released", delta };
       }
       const rests: Segment[] = [];
-      for (const segment of segmentsOf(delta)) {
+      for (const segment of segments) {
         const rest = advance(progress, segment);
         if (rest === null) return { kind: "diverged" };
         if (rest !== "") rests.push({ ...segment, text: rest });
       }
       if (rests.length === 0) return { kind: "covered" };
-      if ((delta.logprobs ?? null) !== null) return { kind: "diverged" };
+      // How it ended has no log probabilities: they were delivered with the content.
+      const isCut = rests.some(({ channel }) => channel !== "finish");
+      if (hasLogprobs && isCut) return { kind: "diverged" };
       return { kind: "released", delta: deltaOf(delta, rests) };
     },
     isCovered: () => [...choices.values()].every(({ segments, at }) => at >= segments.length),

@@ -96,10 +96,15 @@ export function healthyAnswer(turn: TurnRequest): Response {
 }
 
 /** The error of a turn that the cell had accepted. */
-export function failedAnswer(turn: TurnRequest, status: number, code: ErrorCode): Response {
+export function failedAnswer(
+  turn: TurnRequest,
+  status: number,
+  code: ErrorCode,
+  mayMove = false,
+): Response {
   const error = { code, message: `cell says ${code}` };
   const outcome = JSON.stringify(
-    outcomeOf(turn, { status: "failed", error, items: [], body: null }),
+    outcomeOf(turn, { status: "failed", error, mayMove, items: [], body: null }),
   );
   return errorAnswer(status, code, { "x-meridian-outcome": btoa(outcome).replaceAll("=", "") });
 }

@@ -111,6 +111,13 @@ describe("the stateless lane", () => {
     expect(cells.turns.map(({ turn }) => turn?.hop)).toEqual([0, 1]);
   });
 
+  it("asks another cell where the first has no shard left that has not failed", async () => {
+    cells.answers = (turn, count) =>
+      count === 0 ? failedAnswer(turn, 502, "upstream_invalid", true) : healthyAnswer(turn);
+    expect((await call(chat, { body: hello })).status).toBe(200);
+    expect(new Set(cells.turns.map(({ cell }) => cell)).size).toBe(2);
+  });
+
   it("does not ask another cell for what is the client's fault", async () => {
     cells.answers = (turn) => failedAnswer(turn, 400, "context_length_exceeded");
     const answer = await call(chat, { body: hello });

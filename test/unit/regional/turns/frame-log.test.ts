@@ -7,7 +7,7 @@ import type { Cursor, FrameLog } from "#regional/turns/frame-log.ts";
 const frame = (data: string) => ({ event: null, data });
 
 function readAll(log: FrameLog, after: number): string {
-  let cursor: Cursor = { seq: after, seams: 0, hasOutcome: false };
+  let cursor: Cursor = { seq: after, seams: 0, surplusTokens: 0, hasOutcome: false };
   let text = "";
   for (;;) {
     const chunk = log.read(cursor);
@@ -31,6 +31,18 @@ describe("the frame log", () => {
     );
     expect(readAll(log, 2)).toBe(`${outcome}id: 3\ndata: [DONE]\n\n`);
     expect(readAll(log, 3)).toBe(outcome);
+  });
+
+  it("tells a reader that has read all frames of seams and of tokens beyond the pieces, once", ({
+    expect,
+  }) => {
+    const log = createFrameLog(createBufferBudget(10_000), 10_000);
+    log.markSeam();
+    log.markSurplus(3);
+    log.append([frame("a")]);
+    expect(readAll(log, 0)).toBe(": continued\n\nid: 1\ndata: a\n\n: surplus 3\n\n");
+    log.append([frame("b")]);
+    expect(readAll(log, 1)).toBe(": continued\n\nid: 2\ndata: b\n\n: surplus 3\n\n");
   });
 
   it("holds bytes to its bound, refuses the next, and still takes its end", ({ expect }) => {
@@ -77,7 +89,7 @@ describe("the frame log", () => {
     const ended = log.changed();
     log.end("{}", []);
     await ended;
-    expect(log.read({ seq: 1, seams: 0, hasOutcome: true })?.isEnd).toBe(true);
+    expect(log.read({ seq: 1, seams: 0, surplusTokens: 0, hasOutcome: true })?.isEnd).toBe(true);
   });
 
   it("replays the rest of the whole from any seq, however frames, acknowledgements and the end are mixed", () => {

@@ -23,7 +23,7 @@ const lease: TurnLease = {
   homeShard: null,
   items: [],
   deadlineMs: 5_000,
-  resume: { frames: "id: 1\ndata: x\n\n", toSeq: 1, continuations: 1 },
+  resume: { frames: "id: 1\ndata: x\n\n", toSeq: 1, surplusTokens: 0, continuations: 1 },
 };
 
 describe("a turn composed from what is stored of it", () => {

@@ -1,88 +1,25 @@
 import fc from "fast-check";
 import { describe, it } from "vitest";
 import { textOf } from "#shared/conversation/answer-so-far.ts";
-import type { ContinuationAbility } from "#shared/conversation/continuation.ts";
-import type { TurnEffect, TurnEvent } from "#shared/conversation/turn-events.ts";
+import type { TurnEvent } from "#shared/conversation/turn-events.ts";
 import type { ShardFailure } from "#shared/conversation/turn-failure.ts";
 import { defaultTurnPolicy } from "#shared/conversation/turn-policy.ts";
 import { stepTurn } from "#shared/conversation/turn-runner.ts";
-import { initialTurnState, resumedTurnState, usageOf } from "#shared/conversation/turn-state.ts";
+import { usageOf } from "#shared/conversation/turn-state.ts";
 import type { TurnState } from "#shared/conversation/turn-state.ts";
-import type { EngineEvent } from "#shared/protocol/engine-event.ts";
-import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
-import type { ShardId } from "#shared/residency/brands.ts";
-
-const deadlineMs = 100_000;
-
-function aRequest(stream = true): TurnRequest {
-  return {
-    deadlineMs,
-    rendering: { stream },
-    engine: { path: "chat/completions", model: "m", body: {}, promptTokensEstimate: 9 },
-  } as unknown as TurnRequest;
-}
-
-function shard(name: string): ShardId {
-  return name as ShardId;
-}
-
-/** Feeds events one after the other, a millisecond apart, and keeps all effects. */
-class Run {
-  state: TurnState = initialTurnState();
-  effects: TurnEffect[] = [];
-  reason = "";
-  nowMs = 0;
-  readonly request: TurnRequest;
-  constructor(stream = true) {
-    this.request = aRequest(stream);
-  }
-  feed(...events: readonly TurnEvent[]): this {
-    for (const event of events) {
-      this.nowMs += 1;
-      const step = stepTurn(this.state, event, this.request, this.nowMs, defaultTurnPolicy);
-      this.state = step.state;
-      this.reason = step.reason;
-      this.effects.push(...step.effects);
-    }
-    return this;
-  }
-  at(nowMs: number): this {
-    this.nowMs = nowMs - 1;
-    return this;
-  }
-  kinds(): string[] {
-    return this.effects.map(({ kind }) => kind);
-  }
-  get failure() {
-    return this.effects.find((effect) => effect.kind === "fail")?.error;
-  }
-}
-
-function chosen(name: string, ability: ContinuationAbility = "none"): TurnEvent {
-  return {
-    kind: "shardChosen",
-    shard: shard(name),
-    rejected: [],
-    queueWaitMs: 0,
-    ability,
-    contextTokensMax: 1000,
-  };
-}
-function engine(event: EngineEvent, tryNumber = 1): TurnEvent {
-  return { kind: "engine", try: tryNumber, event };
-}
-function says(text: string, tryNumber = 1): TurnEvent {
-  return engine({ kind: "delta", choice: 0, text }, tryNumber);
-}
-function stops(tryNumber = 1): TurnEvent {
-  return engine({ kind: "delta", choice: 0, finishReason: "stop" }, tryNumber);
-}
-function failed(failure: ShardFailure, tryNumber = 1): TurnEvent {
-  return { kind: "shardFailed", try: tryNumber, failure };
-}
-const start: TurnEvent = { kind: "start" };
-const tick: TurnEvent = { kind: "tick", isPaused: false };
-const done = engine({ kind: "done" });
+import {
+  deadlineMs,
+  aRequest,
+  Run,
+  chosen,
+  engine,
+  says,
+  stops,
+  failed,
+  start,
+  tick,
+  done,
+} from "#test/support/turn-run.ts";
 
 describe("the turn runner", () => {
   it("chooses, dispatches, delivers, releases and finishes, in this order", ({ expect }) => {
@@ -162,6 +99,7 @@ describe("the turn runner", () => {
       const run = new Run().feed(start, chosen("a"), failed(failure));
       run.feed({ kind: "noShard", reason: "noShard", rejected: [] });
       expect(run.failure?.code).toBe(code);
+      expect(run.effects.at(-1)).toMatchObject({ mayMove: true });
     });
   }
 
@@ -312,117 +250,6 @@ describe("the turn runner", () => {
     const usage = { promptTokens: 4, completionTokens: 5, cachedTokens: 1, reasoningTokens: 0 };
     run.feed(engine({ kind: "usage", usage }));
     expect(usageOf(run.state, run.request)).toEqual(usage);
-  });
-});
-
-describe("an answer that has begun", () => {
-  const cut: ShardFailure = { reason: "cut" };
-  const begun = () => new Run().feed(start, chosen("a"), says("Good "), failed(cut));
-
-  it("goes on from what was said at a shard that can", ({ expect }) => {
-    const run = begun().feed(chosen("b", "text"), says("day", 2), stops(2));
-    const dispatched = run.effects.filter((effect) => effect.kind === "dispatch")[1];
-    expect(dispatched?.body).toMatchObject({
-      continue_final_message: true,
-      messages: [{ role: "assistant", content: "Good " }],
-    });
-    const usage = { promptTokens: 10, completionTokens: 1, cachedTokens: 0, reasoningTokens: 0 };
-    run.feed(engine({ kind: "usage", usage }, 2), engine({ kind: "done" }, 2));
-    expect(run.reason).toBe("completed");
-    expect(usageOf(run.state, run.request)).toMatchObject({ promptTokens: 9, completionTokens: 2 });
-    expect(run.kinds().filter((kind) => kind !== "noted")).toEqual([
-      "chooseShard",
-      "dispatch",
-      "deliver",
-      "abortShard",
-      "releaseShard",
-      "chooseShard",
-      "dispatch",
-      "seam",
-      "deliver",
-      "deliver",
-      "releaseShard",
-      "finish",
-    ]);
-  });
-
-  it("is generated again where it cannot go on, and only the rest of it is delivered", ({
-    expect,
-  }) => {
-    const run = begun().feed(chosen("b"), says("Go", 2), says("od da", 2), says("y", 2), stops(2));
-    run.feed(engine({ kind: "done" }, 2));
-    const texts = run.effects.flatMap((effect) =>
-      effect.kind === "deliver" ? [effect.delta.text ?? ""] : [],
-    );
-    expect(texts).toEqual(["Good ", "da", "y", ""]);
-    expect(run.reason).toBe("completed");
-  });
-
-  it("ends with an explicit error when it comes out as another one", ({ expect }) => {
-    const run = begun().feed(chosen("b"), says("Goof", 2));
-    expect(run.reason).toBe("diverged");
-    expect(run.failure).toMatchObject({ code: "interrupted" });
-    expect(run.kinds().filter((kind) => kind === "deliver")).toHaveLength(1);
-    expect(run.effects.at(-1)).toMatchObject({ mayMove: false });
-  });
-
-  it("ends with an explicit error when it comes out shorter", ({ expect }) => {
-    expect(begun().feed(chosen("b"), says("Go", 2), stops(2)).reason).toBe("diverged");
-  });
-
-  it("is generated again when an engine refuses the prefix", ({ expect }) => {
-    const fault = { code: "invalid_request" } as const;
-    const run = begun().feed(
-      chosen("b", "text"),
-      failed({ reason: "clientFault", status: 400, fault }, 2),
-      chosen("c", "text"),
-      says("Good day", 3),
-    );
-    expect(run.effects.at(-1)).toEqual({
-      kind: "deliver",
-      delta: { kind: "delta", choice: 0, text: "day" },
-    });
-  });
-
-  it("goes on twice at most, and says so at the third failure", ({ expect }) => {
-    const run = begun().feed(chosen("b", "text"), says("day", 2), failed(cut, 2));
-    run.feed(chosen("c", "text"), says("!", 3), failed(cut, 3));
-    expect(run.reason).toBe("interrupted");
-    expect(run.effects.at(-1)).toMatchObject({ kind: "fail", mayMove: false });
-  });
-
-  it("counts the continuations of earlier cells", ({ expect }) => {
-    const run = new Run();
-    Object.assign(run.request, { resume: { continuations: 2 } });
-    run.state = resumedTurnState([{ kind: "delta", choice: 0, text: "Good " }], null, 2);
-    run.feed(start, chosen("a", "text"), says("day"), failed(cut));
-    expect(run.reason).toBe("interrupted");
-    expect(run.kinds()).not.toContain("seam");
-  });
-
-  it("may be tried at the shards that failed when there are no others, once", ({ expect }) => {
-    const none: TurnEvent = { kind: "noShard", reason: "noShard", rejected: [] };
-    const run = begun().feed(none);
-    expect(run.effects.at(-1)).toEqual({ kind: "chooseShard", excluded: [] });
-    run.feed(none);
-    expect(run.failure?.code).toBe("interrupted");
-    expect(run.effects.at(-1)).toMatchObject({ mayMove: true });
-  });
-
-  it("needs no shard when only its end was lost", ({ expect }) => {
-    const whole = new Run();
-    const usage = { promptTokens: 1, completionTokens: 1, cachedTokens: 0, reasoningTokens: 0 };
-    const deltas = [
-      { kind: "delta", choice: 0, text: "Hi" },
-      { kind: "delta", choice: 0, finishReason: "stop" },
-    ] as const;
-    whole.state = resumedTurnState(deltas, usage, 1);
-    expect(whole.feed(start).kinds()).toEqual(["finish"]);
-    const long = begun();
-    Object.assign(long.request.engine.body, { max_tokens: 1 });
-    long.feed(chosen("b", "text"));
-    expect(long.kinds().slice(-3)).toEqual(["releaseShard", "deliver", "finish"]);
-    expect(long.effects.at(-2)).toMatchObject({ delta: { finishReason: "length" } });
   });
 });
 

@@ -254,6 +254,7 @@ describe("the journal", () => {
       attempt: 1,
       segment: segment(1, 2),
       reason: "unreachable",
+      surplusTokens: 0,
       continuations: 0,
       cells: [cellA, cellB],
     });
@@ -284,6 +285,7 @@ describe("the journal", () => {
       attempt: 1,
       segment: segment(1, 2),
       reason: "cut",
+      surplusTokens: 0,
       continuations: 0,
       cells: [cellA, cellB],
     };
@@ -301,6 +303,7 @@ describe("the journal", () => {
       attempt: 1,
       segment: null,
       reason: "x",
+      surplusTokens: 0,
       continuations: 0,
       cells: [cellA],
     };
@@ -313,7 +316,14 @@ describe("the journal", () => {
   it("moves an answer that nobody has seen as often as there are cells", () => {
     const store = new MemoryConversationStore();
     const { turnId } = lease(store, aTurn(first));
-    const input = { scope: aScope(), turnId, segment: null, reason: "x", continuations: 0 };
+    const input = {
+      scope: aScope(),
+      turnId,
+      segment: null,
+      reason: "x",
+      surplusTokens: 0,
+      continuations: 0,
+    };
     for (const attempt of [1, 2, 3]) {
       expect(failover(aContext(store), { ...input, attempt, cells: [cellA, cellB] })).toMatchObject(
         { kind: "lease", lease: { attempt: attempt + 1, resume: null } },
@@ -324,7 +334,7 @@ describe("the journal", () => {
   it("continues a begun answer twice at most, those inside the failed cell included", () => {
     const store = new MemoryConversationStore();
     const { turnId } = lease(store, aTurn(first));
-    const input = { scope: aScope(), turnId, reason: "x", cells: [cellA, cellB] };
+    const input = { scope: aScope(), turnId, reason: "x", surplusTokens: 0, cells: [cellA, cellB] };
     expect(
       failover(aContext(store), {
         ...input,
@@ -386,6 +396,7 @@ describe("a turn that its object has ended meanwhile", () => {
         attempt,
         segment: null,
         reason: "ended",
+        surplusTokens: 0,
         continuations: 0,
         cells: [cellA, cellB],
       }),

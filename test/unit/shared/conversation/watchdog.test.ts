@@ -250,6 +250,7 @@ describe("the watchdog", () => {
       attempt: 1,
       segment: null,
       reason: "cut",
+      surplusTokens: 0,
       continuations: 0,
       cells: both,
     });
@@ -275,6 +276,7 @@ describe("a Worker that lives although its turn was taken over", () => {
     attempt: 1,
     segment: frames(3, 4),
     reason: "silent",
+    surplusTokens: 0,
     continuations: 0,
     cells: both,
   };

@@ -3,6 +3,8 @@ import {
   formatClientFrame,
   formatOutcomeBlock,
   heartbeatBlock,
+  seamBlock,
+  surplusBlock,
 } from "#shared/protocol/internal/stream.ts";
 import { BlockScanner, blockBytesMax } from "#shared/protocol/block-scanner.ts";
 import type { ScannedBlocks } from "#shared/protocol/block-scanner.ts";
@@ -50,6 +52,17 @@ describe("BlockScanner", () => {
       ["outcome", '{"v":1}'],
       [3, 3, frame(3)],
     ]);
+  });
+
+  it("reads what a cell marks, and takes no other comment for a mark", () => {
+    const marks = `${seamBlock}${surplusBlock(12)}: surplus\n\n: continue\n\n`;
+    expect(show(new BlockScanner().push(encoder.encode(marks)))).toEqual([
+      { kind: "seam" },
+      { kind: "surplus", tokens: 12 },
+      ["comment", ": surplus\n\n: continue\n\n"],
+    ]);
+    const wrong = new BlockScanner().push(encoder.encode(": surplus x\n\n"));
+    expect(show(wrong)).toEqual([{ kind: "invalid", reason: "block" }]);
   });
 
   it("gives the same bytes however the stream is cut", () => {

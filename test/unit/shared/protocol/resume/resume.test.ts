@@ -86,7 +86,7 @@ function checkEveryBorder(api: Api, choices: number, pieces: readonly DeltaEvent
   const whole = run(aRequest(api, choices), pieces) ?? [];
   for (let toSeq = 1; toSeq < whole.length; toSeq += 1) {
     const given = textOf(whole.slice(0, toSeq));
-    const resume = { frames: given, toSeq, continuations: 1 };
+    const resume = { frames: given, toSeq, surplusTokens: 0, continuations: 1 };
     const rest = run(aRequest(api, choices, resume), pieces);
     expect(given + textOf(rest ?? [], toSeq + 1)).toBe(textOf(whole));
   }
@@ -167,7 +167,12 @@ describe("an answer that goes on elsewhere", () => {
 
   it("is the same however the engine cuts its text", () => {
     const whole = run(aRequest("chat", 1), [delta({ choice: 0, text: "Good day to you" })]) ?? [];
-    const resume = { frames: textOf(whole.slice(0, 2)), toSeq: 2, continuations: 1 };
+    const resume = {
+      frames: textOf(whole.slice(0, 2)),
+      toSeq: 2,
+      surplusTokens: 0,
+      continuations: 1,
+    };
     const other = ["Go", "od da", "y to", " you, and more"].map((part) =>
       delta({ choice: 0, text: part }),
     );
@@ -181,7 +186,12 @@ describe("an answer that goes on elsewhere", () => {
   ])("is not taken for the same when it is %s", (_name, other) => {
     const first = [delta({ choice: 0, text: "Good day" })];
     const whole = run(aRequest("chat", 1), first) ?? [];
-    const resume = { frames: textOf(whole.slice(0, 2)), toSeq: 2, continuations: 1 };
+    const resume = {
+      frames: textOf(whole.slice(0, 2)),
+      toSeq: 2,
+      surplusTokens: 0,
+      continuations: 1,
+    };
     const second = [delta({ choice: 0, text: other }), delta({ choice: 0, finishReason: "stop" })];
     expect(run(aRequest("chat", 1, resume), second)).toBeNull();
   });
