@@ -151,6 +151,52 @@ describe("a stream that runs", () => {
   });
 });
 
+describe("the same request at the same instant", () => {
+  it.each([
+    ["streamed", stored],
+    ["whole", { ...hello, store: true }],
+  ])("is one generation and one answer, %s", async (name, body) => {
+    const headers = { "idempotency-key": `twice-${name}` };
+    const answers = await Promise.all(
+      Array.from({ length: 4 }, () => call(chat, { body, headers })),
+    );
+    expect(cells.turns).toHaveLength(1);
+    expect(new Set(answers.map(({ text }) => text)).size).toBe(1);
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+  });
+});
+
+describe("a reader that is too slow for the cell", () => {
+  it("reads on from the journal what the cell has dropped", async () => {
+    const gate = Promise.withResolvers<void>();
+    const whole: string[] = [];
+    cells.answers = (turn) => {
+      whole.push(...contentFrames(turn));
+      const outcome = formatOutcomeBlock(JSON.stringify(outcomeOf(turn)));
+      const encoder = new TextEncoder();
+      const body = new ReadableStream<Uint8Array>({
+        async start(controller) {
+          for (const frame of whole) controller.enqueue(encoder.encode(frame));
+          await gate.promise;
+          for (const block of [outcome, doneFrame()]) controller.enqueue(encoder.encode(block));
+          controller.close();
+        },
+      });
+      return new Response(body, { headers: { "content-type": "text/event-stream" } });
+    };
+    // The cell has dropped the second frame: what it gives after the first leaves a gap.
+    cells.frames = (afterSeq) => {
+      gate.resolve();
+      return streamOf(afterSeq === 0 ? [whole[0] ?? "", whole[2] ?? ""] : []);
+    };
+    const headers = { "idempotency-key": "slow" };
+    const first = call(chat, { body: stored, headers });
+    await vi.waitFor(() => expect(whole).toHaveLength(answerPieces.length));
+    const second = await call(chat, { body: stored, headers });
+    expect(second.text).toBe((await first).text);
+  });
+});
+
 describe("a stream's id", () => {
   it("is the same as none when it is forged, cut, somebody else's or of another kind", async () => {
     const { path } = await streamOfTurn();
