@@ -35,6 +35,7 @@ export function checkRest(world: World): void {
         `${node.name}: the outbox holds ${JSON.stringify(node.durable.outbox.map(({ entry }) => entry.kind))}`,
     );
   }
+  checkReservations(world);
   for (const cell of world.cells.values()) {
     const count = cell.registry?.runningCount() ?? 0;
     recorder.expect(count === 0, "I-15", () => `${cell.plan.id} still runs ${count} turns`);
@@ -47,6 +48,17 @@ export function checkRest(world: World): void {
   }
   for (const request of world.conversations.requests) {
     recorder.expect(request.isOver, "I-36", () => `${request.text} never ended`);
+  }
+}
+
+/** I-27: whoever ended a turn has settled what was reserved for it; nothing waits for its time to run out. */
+function checkReservations(world: World): void {
+  const open = new Set([...world.ledgers.values()].flatMap((ledger) => [...ledger.open.keys()]));
+  for (const node of world.objects.values()) {
+    for (const turn of node.durable.turns.values()) {
+      const isLeft = turn.reservationId !== null && open.has(turn.reservationId);
+      world.recorder.expect(!isLeft, "I-27", () => `${turn.turnId} ended, its reservation did not`);
+    }
   }
 }
 

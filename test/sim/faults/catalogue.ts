@@ -24,6 +24,8 @@ export const siteFaults = {
   "shard.saturated": 0.04,
   "shard.stallsFirst": 0.02,
   "shard.stalls": 0.006,
+  /** Sixty times slower than it should be, from its first token to its last. */
+  "shard.slow": 0.12,
   "shard.cuts": 0.012,
   "shard.errorChunk": 0.008,
   "shard.garbage": 0.006,
@@ -53,6 +55,8 @@ export const scheduledFaults = {
   "cell.drains": 0.02,
   "shard.restarts": 0.05,
   "ledger.crash": 0.04,
+  /** An object that nobody reaches for longer than its watchdog waits. */
+  "object.isolated": 0.06,
   "net.partition": 0.08,
   "region.loss": 0.02,
   "db.down": 0.03,

@@ -40,6 +40,15 @@ export function startChaos(world: World): void {
         faults.partition(from, random.pick(all), untilMs, isSymmetric);
       }
     }
+    if (faults.fires("object.isolated")) {
+      const busy = [...world.objects.values()].filter(
+        ({ durable }) => durable.head?.runningTurnRandom != null,
+      );
+      const name = busy.length === 0 ? undefined : random.pick(busy).name;
+      const untilMs = kernel.nowMs + 11_000 + random.unit() * 8_000;
+      for (const other of names())
+        if (name !== undefined) faults.partition(name, other, untilMs, true);
+    }
     if (faults.fires("region.loss")) loseRegion(world);
     const database = random.pick([...world.databases.values()]);
     if (faults.fires("db.down")) database.downUntilMs = kernel.nowMs + random.unit() * 30_000;

@@ -40,6 +40,7 @@ export function createSimScheduler(
           recorder.expect(isHeld, "I-21", () => `${shard}: a slot was released twice`);
           if (!isHeld) return;
           isHeld = false;
+          if (world.quirks.has("slotLeaks") && kernel.random("scheduler").chance(0.1)) return;
           book.set(shard, (book.get(shard) ?? 0) - 1);
         };
         return { kind: "chosen", slot: { shard, release }, rejected: [], queueWaitMs: 0 };

@@ -22,6 +22,8 @@ export class ObjectNode {
   instance: Instance | null = null;
   #alarm: Scheduled | null = null;
   #isAlarmRunning = false;
+  /** The incarnation that the current instance found. */
+  #floor = 0;
   /** The one that the platform holds for current, from before its constructor runs. */
   #current: Process | null = null;
   /** Set when a client asked for its erasure. */
@@ -56,6 +58,7 @@ export class ObjectNode {
       const { kernel, clockOf } = this.#world;
       const process = new Process(kernel, this.name, this.zone, clockOf(this.name));
       this.#current = process;
+      this.#floor = this.durable.head?.incarnation ?? 0;
       this.instance = new Instance(this.#world, process, {
         durable: this.durable,
         isCurrent: (asker) => this.#current === asker,
@@ -70,6 +73,11 @@ export class ObjectNode {
 
   #committed(store: SimStore): void {
     const before = this.durable;
+    this.#world.recorder.expect(
+      this.#floor === 0 || (store.head?.incarnation ?? 0) > this.#floor,
+      "I-15",
+      () => `${this.name}: a new instance kept the incarnation ${this.#floor}`,
+    );
     this.durable = store;
     this.#world.conversations.committed(this, before, store);
     this.#scheduleAlarm();
@@ -132,7 +140,12 @@ export class ObjectNode {
     const { kernel } = this.#world;
     const random = kernel.random("zombie");
     for (let times = random.between(1, 3); times > 0; times -= 1) {
-      kernel.at(random.unit() * 6_000, zombie.process, "object.haunts", () => void zombie.haunt());
+      kernel.at(
+        random.unit() ** 3 * 6_000,
+        zombie.process,
+        "object.haunts",
+        () => void zombie.haunt(),
+      );
     }
     kernel.at(8_000, zombie.process, "object.zombieEnds", () => zombie.process.kill());
     this.open();

@@ -48,6 +48,13 @@ export class ObjectStorage {
 
   /** Runs one step in one transaction. A zombie may read what it knew; a write of it fails. */
   step<Result>(run: (context: StepContext) => Result): Result {
+    const result = this.stepOpen(run);
+    this.commit();
+    return result;
+  }
+
+  /** A step whose transaction takes in what is written until `commit()`: the platform writes both at once. */
+  stepOpen<Result>(run: (context: StepContext) => Result): Result {
     const isCurrent = this.#owner.isCurrent(this.#process);
     const before = isCurrent ? null : this.store.copy();
     let result: Result;
@@ -62,7 +69,6 @@ export class ObjectStorage {
       this.store.take(before);
       throw new NoLongerCurrent();
     }
-    this.commit();
     return result;
   }
 

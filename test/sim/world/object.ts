@@ -51,7 +51,7 @@ export class Instance {
 
   /** A step of a call: the reply waits until what it wrote is durable. */
   async call<Result>(run: (context: StepContext) => Result): Promise<Result> {
-    const result = this.storage.step(run);
+    const result = this.storage.stepOpen(run);
     this.#setAlarm();
     this.#wake?.();
     await this.storage.gate();
@@ -206,6 +206,8 @@ export class Instance {
     const delivered = delivering.finally(() => {
       isDelivered = true;
     });
+    // Where this throws first, nobody waits for the delivery any more.
+    delivered.catch(() => undefined);
     for (;;) {
       if (this.isFenced) return delivered;
       const { machines } = this.#world;

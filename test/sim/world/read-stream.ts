@@ -172,7 +172,7 @@ class StreamReading {
           if (this.#isClosed) return end();
           for (const block of scanner.push(bytes)) {
             if (block.kind === "outcome" || block.kind === "invalid") return end();
-            if (block.kind === "seam") continue;
+            if (block.kind !== "frames" && block.kind !== "comment") continue;
             if (block.kind === "frames") seq = block.toSeq;
             this.#body.write(block.bytes);
           }

@@ -33,6 +33,14 @@ export type FailoverAnswer =
     }
   | { readonly kind: "stopped"; readonly error: ErrorOutcome | null };
 
+type FailoverEffect = Extract<RelayEffect, { kind: "failover" }>;
+
+/** What the relay tells whoever finds another cell for it. */
+export type FailoverWish = Omit<FailoverEffect, "kind" | "segment" | "given"> & {
+  readonly segment: JournalSegment | null;
+  readonly given: JournalSegment | null;
+};
+
 /** How a relay ended. */
 export interface RelayEnd {
   readonly outcome: TurnOutcome | null;
@@ -52,15 +60,7 @@ export interface RelayParts {
     segment: JournalSegment | null,
     outcome: TurnOutcome,
   ) => Promise<FenceAnswer>;
-  readonly failover: (
-    turn: RelayTurn,
-    failover: {
-      readonly segment: JournalSegment | null;
-      readonly given: JournalSegment | null;
-      readonly continuations: number;
-      readonly reason: string;
-    },
-  ) => Promise<FailoverAnswer>;
+  readonly failover: (turn: RelayTurn, failover: FailoverWish) => Promise<FailoverAnswer>;
   readonly reattach: (turn: RelayTurn, afterSeq: number) => Promise<CellAnswer>;
   readonly write: (bytes: Uint8Array) => void;
 }
@@ -149,18 +149,10 @@ export class RelayRun {
   }
 
   #eventOf(blocks: ScannedBlocks): RelayEvent {
-    switch (blocks.kind) {
-      case "frames":
-      case "comment":
-      case "seam":
-        return blocks;
-      case "invalid":
-        return { kind: "cut", reason: "invalid" };
-      case "outcome": {
-        const outcome = parseTurnOutcome(decoder.decode(blocks.json));
-        return outcome === null ? { kind: "cut", reason: "invalid" } : { kind: "outcome", outcome };
-      }
-    }
+    if (blocks.kind === "invalid") return { kind: "cut", reason: "invalid" };
+    if (blocks.kind !== "outcome") return blocks;
+    const outcome = parseTurnOutcome(decoder.decode(blocks.json));
+    return outcome === null ? { kind: "cut", reason: "invalid" } : { kind: "outcome", outcome };
   }
 
   #feed(event: RelayEvent): void {
@@ -212,18 +204,14 @@ export class RelayRun {
     }
   }
 
-  async #failOver(
-    turn: RelayTurn,
-    effect: Extract<RelayEffect, { kind: "failover" }>,
-  ): Promise<void> {
+  async #failOver(turn: RelayTurn, effect: FailoverEffect): Promise<void> {
     this.#disconnect();
     this.#world.recorder.sometimes("a relay failed over");
-    const { segment, given, continuations, reason } = effect;
+    const { segment, given, kind: _kind, ...wish } = effect;
     const result = await this.#parts.failover(turn, {
+      ...wish,
       segment: segment === null ? null : journalSegment(segment),
       given: given === null ? null : journalSegment(given),
-      continuations,
-      reason,
     });
     if (result.kind === "stopped") return this.#feed({ kind: "stopped", error: result.error });
     this.#feed({ kind: "failedOver", turn: result.turn, givenSeq: result.givenSeq });

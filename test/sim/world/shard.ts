@@ -91,6 +91,7 @@ export class Shard {
       () => `${this.id} was given a prompt of another jurisdiction`,
     );
     await kernel.sleep(0.5 + random.unit() * 2, null, "shard.connect");
+    if (signal.aborted) return { reason: "cut" };
     if (faults.fires("shard.refuses")) return { reason: "unreachable" };
     if (faults.fires("shard.serverError")) return { reason: "serverError", status: 500 };
     if (faults.fires("shard.saturated")) return { reason: "saturated", status: 429 };
@@ -128,6 +129,7 @@ export class Shard {
     const path = prompt.isChat ? "chat/completions" : "completions";
     const reader = createEngineStreamReader({ path, choices: 1, model: null });
     const tokens = answerTokens(this.zone, prompt.key >>> 0, sample);
+    const pace = faults.fires("shard.slow") ? 60 : 1;
     let stop: ShardFailure | "stall" | null = null;
     let wake = (): void => undefined;
     const abort = (): void => {
@@ -135,6 +137,7 @@ export class Shard {
       wake();
     };
     signal.addEventListener("abort", abort, { once: true });
+    if (signal.aborted) abort();
     this.#aborts.add(abort);
     const pause = (ms: number): Promise<void> =>
       new Promise((resolve) => {
@@ -172,7 +175,7 @@ export class Shard {
         const cut = random.between(0, text.length);
         say(text.slice(0, cut));
         say(text.slice(cut) + (isRepeated ? text : ""));
-        await pause(2 + random.unit() * 40);
+        await pause(pace * (2 + random.unit() * 40));
         if (index === tokens.length - 1 && stop === null) {
           const completionTokens = tokens.length - prompt.begun;
           const usage = { prompt_tokens: 10 + prompt.begun, completion_tokens: completionTokens };

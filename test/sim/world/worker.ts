@@ -6,6 +6,7 @@ import type {
   FenceReply,
   TurnLease,
 } from "#shared/conversation/rpc.ts";
+import type { StepContext } from "#shared/conversation/step.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
 import type { Usage } from "#shared/protocol/usage.ts";
 import type { Process } from "../process.ts";
@@ -230,15 +231,30 @@ export class DurableRequest {
     return { kind: "unreachable", isLate: this.#process.now() >= lease.deadlineMs };
   }
 
+  /** A call that names its attempt; its sink is watched from outside. */
   async #fenced(
     kind: string,
     content: unknown,
-    run: Parameters<NonNullable<ObjectNode["instance"]>["call"]>[0],
+    { attempt }: RelayTurn,
+    run: (context: StepContext) => FenceReply,
   ): Promise<FenceAnswer> {
-    const reply = await this.#object(kind, content, (node) =>
-      node.instance === null ? Promise.reject(new Error("gone")) : node.instance.call(run),
+    const { recorder } = this.#world;
+    const reply = await this.#object<FenceReply>(kind, content, (node) =>
+      node.instance === null
+        ? Promise.reject(new Error("gone"))
+        : node.instance.call((context) => {
+            const before = context.store.readTurn(this.#turnRandom);
+            const answer = run(context);
+            const isTaken = answer.kind === "ok" && before?.state === "running";
+            recorder.expect(
+              !isTaken || before.attempt === attempt,
+              "I-15",
+              () => `${node.name}: ${kind} of attempt ${attempt} was taken in ${before?.attempt}`,
+            );
+            return answer;
+          }),
     );
-    return reply === null ? "failed" : (reply as FenceReply).kind;
+    return reply === null ? "failed" : reply.kind;
   }
 
   #acknowledge({ turnId, attempt, cell }: RelayTurn, seq: number): void {
@@ -265,7 +281,7 @@ export class DurableRequest {
       write,
       checkpoint: async (turn, segment) => {
         const { turnId, attempt } = turn;
-        const reply = await this.#fenced("checkpoint", segment, (context) =>
+        const reply = await this.#fenced("checkpoint", segment, turn, (context) =>
           machines.checkpoint(context, { scope, turnId, attempt, segment }),
         );
         if (reply === "ok") this.#acknowledge(turn, segment.toSeq);
@@ -274,15 +290,15 @@ export class DurableRequest {
       },
       complete: async (turn, segment, outcome) => {
         const { turnId, attempt } = turn;
-        const reply = await this.#fenced("completeTurn", { segment, outcome }, (context) =>
+        const reply = await this.#fenced("completeTurn", { segment, outcome }, turn, (context) =>
           machines.completeTurn(context, { scope, turnId, attempt, segment, outcome }),
         );
         if (reply === "ok" && segment !== null) this.#acknowledge(turn, segment.toSeq);
         return reply;
       },
-      failover: async (turn, { segment, reason, continuations }): Promise<FailoverAnswer> => {
+      failover: async (turn, { given: _given, ...wish }): Promise<FailoverAnswer> => {
         const { turnId, attempt } = turn;
-        const failoverInput = { scope, turnId, attempt, segment, reason, continuations, cells };
+        const failoverInput = { ...wish, scope, turnId, attempt, cells };
         const result = await this.#object("failover", failoverInput, (node) =>
           node.instance === null
             ? Promise.reject(new Error("gone"))
