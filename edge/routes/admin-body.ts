@@ -11,10 +11,14 @@ export function hasBody(request: Request): boolean {
   return request.headers.has("content-type") || request.body !== null;
 }
 
-/** The body of an operator's call. @throws GatewayError 400 naming the place, for a field that is wrong or unknown. */
+/**
+ * The body of an operator's call; `wanted` says what it must be.
+ * @throws GatewayError 400 naming the place, for a field that is wrong or unknown.
+ */
 export async function readAdminBody<Schema extends z.ZodType>(
   c: Context<EdgeEnvironment>,
   schema: Schema,
+  wanted: string,
 ): Promise<z.output<Schema>> {
   const json = parseJsonBody((await readBody(c.req.raw)).text);
   if (!json.ok) throwRefusal(json.error);
@@ -23,7 +27,7 @@ export async function readAdminBody<Schema extends z.ZodType>(
   const issue = parsed.error.issues[0];
   const unknown = issue?.code === "unrecognized_keys" ? issue.keys[0] : undefined;
   const param = unknown ?? issue?.path.map(String).join(".") ?? "";
-  throw new GatewayError("invalid_request", "The body is not one that this path takes.", {
+  throw new GatewayError("invalid_request", `The body must be ${wanted}.`, {
     ...(param === "" ? {} : { param }),
   });
 }

@@ -17,6 +17,8 @@ import { mount } from "./route.ts";
 const path = "/admin/v1/conversations/:id/migrate";
 
 const name = z.string().min(1).max(128);
+const wantedBody =
+  'one of {"shard": "<cell>/<name>"}, {"cell": "<cell>"} and {"region": "<region>"}';
 const bodySchema = z.union([
   z.strictObject({ shard: name }),
   z.strictObject({ cell: name }),
@@ -134,7 +136,7 @@ function respond(
 async function migrate(deps: EdgeDeps, c: Context<EdgeEnvironment>): Promise<Response> {
   const found = await findConversation(deps, c);
   const { own, scope } = found;
-  const destinations = destinationsOf(own, await readAdminBody(c, bodySchema));
+  const destinations = destinationsOf(own, await readAdminBody(c, bodySchema, wantedBody));
   const regions: Record<string, RegionId> = {};
   for (const { id, region } of own.cells) regions[id] = region;
   deps.log("info", "moveAsked", {

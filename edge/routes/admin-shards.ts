@@ -123,7 +123,11 @@ async function send(
 async function drain(deps: EdgeDeps, c: Context<EdgeEnvironment>, id: string): Promise<Response> {
   const found = findShard(deps, c, id);
   const { deadlineSeconds = drainSecondsDefault } = hasBody(c.req.raw)
-    ? await readAdminBody(c, drainSchema)
+    ? await readAdminBody(
+        c,
+        drainSchema,
+        `{"deadlineSeconds": <0 to ${drainMsMax / 1000}>}, or none`,
+      )
     : {};
   const deadlineMs = deadlineSeconds * 1000;
   return send(deps, c, found, { kind: "drain", shard: id, deadlineMs });
@@ -131,7 +135,7 @@ async function drain(deps: EdgeDeps, c: Context<EdgeEnvironment>, id: string): P
 
 async function undrain(deps: EdgeDeps, c: Context<EdgeEnvironment>, id: string): Promise<Response> {
   const found = findShard(deps, c, id);
-  if (hasBody(c.req.raw)) await readAdminBody(c, undrainSchema);
+  if (hasBody(c.req.raw)) await readAdminBody(c, undrainSchema, "{}, or none");
   return send(deps, c, found, { kind: "undrain", shard: id });
 }
 
