@@ -13,6 +13,12 @@ export default defineConfig({
         },
       },
       {
+        test: {
+          name: "sim",
+          include: ["test/sim/**/*.test.ts"],
+        },
+      },
+      {
         plugins: [
           cloudflareTest({
             wrangler: { configPath: "./wrangler.toml" },

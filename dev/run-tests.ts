@@ -9,6 +9,7 @@ import { join } from "node:path";
 
 const projects = [
   "unit",
+  "sim",
   "workerd",
   "contract",
   "regional",

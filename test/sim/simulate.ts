@@ -72,6 +72,10 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     world.faults.isHealed = true;
     workload.stop();
     for (const node of world.objects.values()) if (node.durable.head !== null) node.open();
+    if ([...world.databases.values()].some(({ restores }) => restores > 0)) {
+      await kernel.run(() => workload.isIdle || isBroken(), kernel.nowMs + restMs, Infinity);
+      workload.nudge();
+    }
     let isQuiet = false;
     const watch = (): void => {
       isQuiet = isAtRest(world, workload);

@@ -29,6 +29,35 @@ export class Workload {
     this.#isStopping = true;
   }
 
+  /** One more message in every conversation: only then does an object learn that its database came back older. */
+  nudge(): void {
+    for (const object of this.#world.objects.values()) {
+      if (object.durable.head === null || object.isErasureAsked) continue;
+      const still = { skewMs: 0, drift: 0 };
+      const name = `client:${object.zone}:nudge:${object.name}`;
+      const process = new Process(this.#world.kernel, name, object.zone, still);
+      this.#running += 1;
+      void this.#nudge(new Client(this.#world, process), object);
+    }
+  }
+
+  async #nudge(client: Client, object: ObjectNode): Promise<void> {
+    const number = this.#world.nextNumber();
+    for (let told = "unknown"; told === "unknown";) {
+      const record = await client.chat({
+        object,
+        api: "chat",
+        stream: false,
+        isBackground: false,
+        key: `chat;nudge${number}`,
+        body: "nudge",
+        text: `${canaryOf(object.zone)} m${number};`,
+      });
+      ({ told } = record);
+    }
+    this.#running -= 1;
+  }
+
   start(): void {
     const { kernel } = this.#world;
     for (const zone of zones) {
