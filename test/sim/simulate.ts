@@ -36,7 +36,8 @@ const restMs = 400_000;
 /** Events within which it must. */
 const restEvents = 40_000;
 
-function isAtRest(world: World, workload: Workload): boolean {
+/** Whether nobody waits, nothing runs, and all is delivered. */
+export function isAtRest(world: World, workload: Pick<Workload, "isIdle">): boolean {
   if (!workload.isIdle) return false;
   for (const shard of world.shards.values()) if (shard.running > 0) return false;
   for (const cell of world.cells.values()) {

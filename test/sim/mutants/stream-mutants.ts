@@ -69,6 +69,11 @@ export const streamMutants: readonly Mutant[] = [
   },
   { name: "a reader that comes back misses a frame", quirks: ["resumeSkipsFrame"] },
   { name: "a reader past a restart is not told", quirks: ["readerIgnoresRestart"], seeds: 400 },
+  {
+    name: "a reader past the error that ended its turn is told nothing",
+    quirks: ["failedTurnEndsSilently"],
+    seeds: 400,
+  },
   { name: "a slot of a shard is not given back", quirks: ["slotLeaks"] },
   {
     name: "a Worker picks a cell of another jurisdiction",

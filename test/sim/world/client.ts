@@ -153,7 +153,8 @@ export class Client {
     const { body } = answer;
     if (body === null) return Promise.resolve();
     reader.hasJoined ||= !body.isRelayed;
-    const { faults, kernel } = this.#world;
+    const { faults, kernel, recorder } = this.#world;
+    const wasHealed = faults.isHealed;
     return new Promise((resolve) => {
       let isOver = false;
       let pipe: Pipe<Uint8Array> | null = null;
@@ -171,7 +172,15 @@ export class Client {
           reader.chunk(bytes);
           if (faults.fires("client.leaves")) end();
         },
-        ended: end,
+        ended: () => {
+          // Nothing breaks bodies any more: this is how the product ends one.
+          recorder.expect(
+            isOver || !wasHealed || reader.end !== null,
+            "I-42",
+            () => `${reader.object.name} ${reader.turnRandom}: a stream without an end`,
+          );
+          end();
+        },
         cut: end,
       });
       if (isOver) pipe.close();

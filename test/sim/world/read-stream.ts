@@ -120,7 +120,8 @@ class StreamReading {
         seq = Math.max(seq, toSeq);
         const hasFailed = turn.state === "failed" || turn.state === "cancelled";
         // Its end stands in the journal below what this reader has: it is told all the same.
-        if (hasFailed && text === "") return this.#fail(turn, seq);
+        const isMute = hasFailed && text === "" && !quirks.has("failedTurnEndsSilently");
+        if (isMute) return this.#fail(turn, seq);
         if (turn.state !== "running") return this.#body.end();
         if (this.#process.now() >= this.#untilMs) return this.#fail(turn, seq);
         seq = await this.#live(turn, seq);
