@@ -45,16 +45,16 @@ const restMs = 400_000;
 function strike(world: World, object: ObjectNode, client: Client, victim: Victim): void {
   for (const part of victim.split(" and ")) {
     if (part === "object") object.crash();
-    if (part === "client") client.process.kill();
+    if (part === "client") {
+      client.process.kill();
+      // Nobody waits for what it asked any more.
+      for (const request of world.conversations.requests) request.isOver = true;
+    }
     if (part === "ledger") for (const ledger of world.ledgers.values()) ledger.crash();
     if (part === "worker") {
-      for (const { name, zone, kill } of [...world.workers.values()].map((worker) => ({
-        name: worker.name,
-        zone: worker.zone,
-        kill: () => worker.kill(),
-      }))) {
-        kill();
-        world.startWorker(name, zone);
+      for (const worker of [...world.workers.values()]) {
+        worker.kill();
+        world.startWorker(worker.name, worker.zone);
       }
     }
     if (part === "cell") {
