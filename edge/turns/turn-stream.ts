@@ -133,7 +133,12 @@ async function writeFrames(
       await write(encoder.encode(journal.text));
       seq = journal.toSeq;
     }
-    if (turn.state !== "running") return;
+    if (turn.state !== "running") {
+      const hasFailed = turn.state === "failed" || turn.state === "cancelled";
+      if (!hasFailed || journal.text !== "") return;
+      // The error's place in the journal is one that this reader has other events for, or this one: it is told all the same.
+      return write(renderErrorFrames(api, turn.error ?? brokenOff, seq + 1, false).bytes);
+    }
     if (deps.now() >= facts.startedAtMs + readerMsMax) {
       return write(renderErrorFrames(api, brokenOff, seq + 1, false).bytes);
     }

@@ -99,6 +99,16 @@ describe.each([
     await between();
     expect((await call(path, { headers: { "last-event-id": "2" } })).text).toBe(after(text, 2));
   });
+
+  it("is never silent about its error, wherever its reader stands", async () => {
+    cells.answers = (turn) => streamOf([...contentFrames(turn), null]);
+    const { text, path } = await streamOfTurn();
+    await between();
+    const last = /id: (\d+)\n[^]*?$/.exec(text.slice(text.lastIndexOf("id: ")))?.[1] ?? "";
+    const end = await call(path, { headers: { "last-event-id": last } });
+    expect(end.text).toContain('"code":"interrupted"');
+    expect(end.text).not.toContain("id: ");
+  });
 });
 
 describe("a stream that runs", () => {
