@@ -1,0 +1,32 @@
+import { errorRatioMax, errorRatioMin } from "./predict.ts";
+
+/** Decay of a bad observation, seconds (routing rules of docs/simulation.md): a burst is forgotten after three of these. */
+const decaySeconds = 10;
+
+/** Peak-sensitive average of observed / predicted time to first token of one shard. */
+export interface ErrorRatio {
+  readonly ratio: number;
+  readonly atMs: number;
+}
+
+/** A shard that nothing is known of: predictions are taken as they are. */
+export const neutralErrorRatio: ErrorRatio = { ratio: 1, atMs: 0 };
+
+/**
+ * The ratio after one more answer: up at once, down with time (peak EWMA, Finagle), within [0.5, 8]. A failure enters as its
+ * timeout, otherwise a shard that fails fast would look quick and draw all traffic. Observations that are no number, or a
+ * prediction of 0, change nothing.
+ */
+export function observeTtft(
+  state: ErrorRatio,
+  observedSeconds: number,
+  predictedSeconds: number,
+  nowMs: number,
+): ErrorRatio {
+  const seen = observedSeconds / predictedSeconds;
+  if (!Number.isFinite(seen) || seen < 0) return state;
+  const bounded = Math.min(errorRatioMax, Math.max(errorRatioMin, seen));
+  if (bounded >= state.ratio) return { ratio: bounded, atMs: nowMs };
+  const kept = Math.exp(-Math.max(0, nowMs - state.atMs) / 1_000 / decaySeconds);
+  return { ratio: bounded + (state.ratio - bounded) * kept, atMs: nowMs };
+}

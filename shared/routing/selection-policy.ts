@@ -1,0 +1,46 @@
+import type { Priority } from "../config/topology.ts";
+
+/** Numbers of the selection of a shard. All are starting values of our own unless a source is named; docs/simulation.md tests them. */
+export interface SelectionPolicy {
+  /** Time to first token that a class is promised, seconds: what a predicted second is measured against. */
+  readonly ttftSloSeconds: Readonly<Record<Priority, number>>;
+  /** Time per token that every class is promised, seconds. */
+  readonly itlSloSeconds: number;
+  /** Weight of money against promised seconds. */
+  readonly costWeights: Readonly<Record<Priority, number>>;
+  /** Cost of one prompt that counts as 1, USD. */
+  readonly costReferenceUsd: number;
+  readonly itlWeight: number;
+  readonly riskWeight: number;
+  /** Saturation above which a class is refused by a shard that is not idle; 1 is full. */
+  readonly ceilings: Readonly<Record<Priority, number>>;
+  /** A shard may carry this much more than its share of the work: consistent hashing with bounded loads (Mirrokni 2016; Vimeo 0.25). */
+  readonly loadBound: number;
+  /** The bound where the prompt is mostly new and long, so that affinity is worth little and imbalance much. */
+  readonly loadBoundLong: number;
+  /** Uncached tokens from which a prompt is long. */
+  readonly longUncachedTokens: number;
+  /** A home is kept while its score is at most this much above the best one's. */
+  readonly homeMargin: number;
+  /** Scores closer than this are equal: the affinity key or the lot decides. */
+  readonly tieMargin: number;
+  /** Up to this many shards all are scored; above, the home, the warmest, two of the key's and the emptiest. */
+  readonly scoredMax: number;
+}
+
+/** Starting values. SLO: 0.5 s and 50 ms are Dynamo's planner's; ours are wider because profiles start at L4. */
+export const defaultSelectionPolicy: SelectionPolicy = {
+  ttftSloSeconds: { critical: 1, interactive: 2, standard: 4, batch: 30 },
+  itlSloSeconds: 0.1,
+  costWeights: { critical: 0.05, interactive: 0.15, standard: 0.4, batch: 1 },
+  costReferenceUsd: 0.01,
+  itlWeight: 0.5,
+  riskWeight: 0.3,
+  ceilings: { critical: 1, interactive: 0.9, standard: 0.75, batch: 0.55 },
+  loadBound: 0.25,
+  loadBoundLong: 0.5,
+  longUncachedTokens: 8_192,
+  homeMargin: 0.15,
+  tieMargin: 0.02,
+  scoredMax: 64,
+};
