@@ -36,7 +36,11 @@ export interface TurnPosition {
 type Write = (bytes: Uint8Array) => Promise<void>;
 type LiveAnswer = Extract<CellAnswer, { kind: "answer" }>;
 
+/** Characters that a reader may be shown before they are compared with the journal, which is a second behind or 16 KiB. */
+const unverifiedCharactersMax = 256 * 1024;
+
 const encoder = new TextEncoder();
+const decoder = new TextDecoder();
 const keepAlive = encoder.encode(": keep-alive\n\n");
 
 /** The cell's frames after `afterSeq`; null when there is nothing to attach to, or what is asked for is journaled only. */
@@ -62,30 +66,59 @@ async function attach(
   return answer.kind === "answer" ? answer : null;
 }
 
+/** What a reader has of a turn. */
+interface ReadSoFar {
+  /** Seq of the last frame that was written. */
+  seq: number;
+  /** Seq up to which the journal is known to have what was written. */
+  verifiedSeq: number;
+  /** The frames between the two, and the attempt whose cell gave them: no journal had them yet. */
+  unverified: string;
+  attempt: number;
+}
+
 /**
- * Passes live frames on, up to those that the object must know first; returns the last seq written. A reader so slow that the
- * cell has dropped what comes next finds it in the journal. Each write waits for the reader, so that one that does not read
- * costs a chunk here and nothing at the cell.
+ * Passes live frames on, up to those that the object must know first, or until what no journal had yet is to be compared. A
+ * reader so slow that the cell has dropped what comes next finds it in the journal. Each write waits for the reader, so that
+ * one that does not read costs a chunk here and nothing at the cell.
  */
-async function writeLive(answer: LiveAnswer, afterSeq: number, write: Write): Promise<number> {
-  const scanner = new BlockScanner(afterSeq);
+async function writeLive(answer: LiveAnswer, read: ReadSoFar, write: Write): Promise<void> {
+  const scanner = new BlockScanner(read.seq);
   const reader = answer.body.getReader();
-  let seq = afterSeq;
   try {
-    for (;;) {
+    while (read.unverified.length < unverifiedCharactersMax) {
       const { done, value } = await reader.read().catch(() => ({ done: true, value: undefined }));
-      if (done || value === undefined) return seq;
+      if (done || value === undefined) return;
       for (const block of scanner.push(value)) {
         // What follows the outcome is shown only once the turn is durable: from the journal.
-        if (block.kind === "outcome" || block.kind === "invalid") return seq;
+        if (block.kind === "outcome" || block.kind === "invalid") return;
         if (block.kind === "seam" || block.kind === "surplus") continue;
         await write(block.bytes);
-        if (block.kind === "frames") seq = block.toSeq;
+        if (block.kind !== "frames") continue;
+        read.seq = block.toSeq;
+        read.unverified += decoder.decode(block.bytes);
       }
     }
   } finally {
     reader.cancel().catch(() => undefined);
   }
+}
+
+/**
+ * What of the journal's `text` after `verifiedSeq` the reader has not got yet; null when it has got something else in its
+ * place: from a cell that was lost before the Worker that relays the turn had as much.
+ */
+function compare(read: ReadSoFar, text: string, toSeq: number): string | null {
+  if (text.startsWith(read.unverified)) {
+    const rest = text.slice(read.unverified.length);
+    read.unverified = "";
+    read.verifiedSeq = Math.max(read.verifiedSeq, toSeq);
+    return rest;
+  }
+  if (!read.unverified.startsWith(text)) return null;
+  read.unverified = read.unverified.slice(text.length);
+  read.verifiedSeq = Math.max(read.verifiedSeq, toSeq);
+  return "";
 }
 
 /** The journal after `afterSeq`, with the turn as it is now. */
@@ -114,37 +147,40 @@ async function writeFrames(
   const { api } = position.turn.rendering;
   const isRestarted = ({ restartedAfterSeq }: TurnView, seq: number): boolean =>
     restartedAfterSeq !== null && seq > restartedAfterSeq;
-  let seq = afterSeq;
-  let attempt = position.turn.attempt;
+  const read: ReadSoFar = {
+    seq: afterSeq,
+    verifiedSeq: afterSeq,
+    unverified: "",
+    attempt: position.turn.attempt,
+  };
   let pauseMs = pauseMinMs;
-  if (isRestarted(position.turn, afterSeq)) {
-    return write(renderErrorFrames(api, restarted, seq + 1, false).bytes);
-  }
+  const end = (error: ErrorOutcome): Promise<void> =>
+    write(renderErrorFrames(api, error, read.seq + 1, false).bytes);
+  if (isRestarted(position.turn, afterSeq)) return end(restarted);
   while (!facts.signal.aborted) {
-    const journal = await readJournal(position, seq);
-    const { turn } = journal;
+    const { turn, text, toSeq } = await readJournal(position, read.verifiedSeq);
     // The turn began again while it was read: what was shown of the lost attempt is in no journal.
-    if (turn.attempt !== attempt && isRestarted(turn, seq)) {
-      return write(renderErrorFrames(api, restarted, seq + 1, false).bytes);
-    }
-    attempt = turn.attempt;
-    const before = seq;
-    if (journal.text !== "") {
-      await write(encoder.encode(journal.text));
-      seq = journal.toSeq;
+    if (turn.attempt !== read.attempt && isRestarted(turn, read.seq)) return end(restarted);
+    const before = read.seq;
+    const rest = compare(read, text, toSeq);
+    if (rest === null) return end(restarted);
+    if (rest !== "") {
+      await write(encoder.encode(rest));
+      read.seq = toSeq;
     }
     if (turn.state !== "running") {
+      if (read.unverified !== "") return end(restarted);
       const hasFailed = turn.state === "failed" || turn.state === "cancelled";
-      if (!hasFailed || journal.text !== "") return;
       // The error's place in the journal is one that this reader has other events for, or this one: it is told all the same.
-      return write(renderErrorFrames(api, turn.error ?? brokenOff, seq + 1, false).bytes);
+      return hasFailed && text === "" ? end(turn.error ?? brokenOff) : undefined;
     }
-    if (deps.now() >= facts.startedAtMs + readerMsMax) {
-      return write(renderErrorFrames(api, brokenOff, seq + 1, false).bytes);
-    }
-    const live = await attach(deps, facts, turn, seq);
-    if (live !== null) seq = await writeLive(live, seq, write);
-    if (seq > before) pauseMs = pauseMinMs;
+    if (deps.now() >= facts.startedAtMs + readerMsMax) return end(brokenOff);
+    // Another cell's frames may not follow those of one that was lost before the journal has confirmed these.
+    if (read.unverified === "") read.attempt = turn.attempt;
+    const isSame = turn.attempt === read.attempt;
+    const live = isSame ? await attach(deps, facts, turn, read.seq) : null;
+    if (live !== null) await writeLive(live, read, write);
+    if (read.seq > before) pauseMs = pauseMinMs;
     else {
       pauseMs = Math.min(pauseMaxMs, 2 * pauseMs);
       if (pauseMs === pauseMaxMs) await write(keepAlive);

@@ -1,7 +1,7 @@
 import { evictDurableObject, listDurableObjectIds } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { formatOutcomeBlock } from "#shared/protocol/internal/stream.ts";
+import { formatClientFrame, formatOutcomeBlock } from "#shared/protocol/internal/stream.ts";
 import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
 import { testKeys } from "#test/support/edge-keys.ts";
 import { call } from "./edge-client.ts";
@@ -204,6 +204,64 @@ describe("a reader that is too slow for the cell", () => {
     await vi.waitFor(() => expect(whole).toHaveLength(answerPieces.length));
     const second = await call(chat, { body: stored, headers });
     expect(second.text).toBe((await first).text);
+  });
+});
+
+describe("a reader that is ahead of the Worker when the cell is lost", () => {
+  /** The answer goes on elsewhere with `words` in place of what the reader has seen; what the two readers got. */
+  async function loseCell(words: (turn: TurnRequest) => string) {
+    const gate = Promise.withResolvers<void>();
+    const encoder = new TextEncoder();
+    let first: TurnRequest | null = null;
+    cells.answers = (turn) => {
+      const [frame = ""] = contentFrames(turn);
+      if (turn.attempt > 1) {
+        const outcome = formatOutcomeBlock(JSON.stringify(outcomeOf(turn)));
+        const third = formatClientFrame(3, { event: null, data: '"third"' });
+        return streamOf([words(turn), third, outcome, doneFrame()]);
+      }
+      first = turn;
+      const body = new ReadableStream<Uint8Array>({
+        async start(controller) {
+          controller.enqueue(encoder.encode(frame));
+          await gate.promise;
+          controller.error(new Error("Network connection lost."));
+        },
+      });
+      return new Response(body, { headers: { "content-type": "text/event-stream" } });
+    };
+    let hasJoined = false;
+    cells.frames = (afterSeq) => {
+      if (first === null || hasJoined) return new Response("gone", { status: 521 });
+      hasJoined = true;
+      // The cell has a second frame, which never reaches the Worker that relays the turn.
+      setTimeout(() => gate.resolve(), 100);
+      return streamOf([...contentFrames(first).slice(afterSeq, 2), null]);
+    };
+    const headers = { "idempotency-key": `ahead-${words.name}` };
+    const main = call(chat, { body: stored, headers });
+    await vi.waitFor(() => expect(first).not.toBeNull());
+    const [joined, relayed] = await Promise.all([call(chat, { body: stored, headers }), main]);
+    return { joined: joined.text, relayed: relayed.text };
+  }
+
+  it("is told so when the answer went on in other words, and gets none of them", async () => {
+    const { joined, relayed } = await loseCell(function other() {
+      return formatClientFrame(2, { event: null, data: '"other words"' });
+    });
+    expect(relayed).toContain("other words");
+    expect(joined).toContain('"code":"interrupted"');
+    expect(joined).not.toContain("other words");
+    expect(joined).not.toContain("third");
+    expect(joined).not.toContain("[DONE]");
+  });
+
+  it("reads on when it went on in the same words", async () => {
+    const { joined, relayed } = await loseCell(function same(turn) {
+      return contentFrames({ ...turn, resume: null })[1] ?? "";
+    });
+    expect(relayed.endsWith("data: [DONE]\n\n")).toBe(true);
+    expect(joined).toBe(relayed);
   });
 });
 
