@@ -4,6 +4,8 @@ import { createHmac } from "./web-crypto.ts";
 
 /** Tenant tags kept in memory; they are the same for every id of a tenant. */
 const tagsMax = 10_000;
+/** Random bytes drawn beyond one for each letter: one in 32 is left out, so a second draw is rare. */
+const spareBytes = 8;
 
 /**
  * Identifiers' keyed functions on WebCrypto; the key is imported once, tags are remembered. Another key makes every id
@@ -30,7 +32,7 @@ export function createIdentifierPort(keyHex: string): IdentifierPort {
       let letters = "";
       while (letters.length < length) {
         const bytes = crypto
-          .getRandomValues(new Uint8Array(length * 2))
+          .getRandomValues(new Uint8Array(length + spareBytes))
           .filter((byte) => byte < 248);
         letters += base62(bytes, Math.min(bytes.length, length - letters.length));
       }
