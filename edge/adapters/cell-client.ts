@@ -97,10 +97,14 @@ async function answerOf(response: Response): Promise<CellAnswer> {
   };
 }
 
-function signalOf(call: CellCall, nowMs: number): AbortSignal {
+/** The call's signal: its deadline, its caller's and its head's in one, because each joining of signals costs. */
+function signalOf(call: CellCall, nowMs: number, head: AbortController | null): AbortSignal {
   const leftMs = Math.min(timerMsMax, Math.max(0, call.deadlineMs + deadlineGraceMs - nowMs));
   const timeout = AbortSignal.timeout(leftMs);
-  return call.signal === null ? timeout : AbortSignal.any([call.signal, timeout]);
+  const signals = [timeout];
+  if (call.signal !== null) signals.push(call.signal);
+  if (head !== null) signals.push(head.signal);
+  return signals.length === 1 ? timeout : AbortSignal.any(signals);
 }
 
 /** The turn calls of the edge over signed requests. Every failure is a value. */
@@ -110,10 +114,10 @@ export function createCellClient(request: CellRequest, now: () => number): CellC
     call: CellCall,
     what: { readonly method: string; readonly path: string; readonly body: string },
   ): Promise<CellAnswer> {
-    const head = new AbortController();
-    const signal = AbortSignal.any([signalOf(call, now()), head.signal]);
-    const timer =
-      call.headTimeoutMs === null ? null : setTimeout(() => head.abort(), call.headTimeoutMs);
+    const { headTimeoutMs } = call;
+    const head = headTimeoutMs === null ? null : new AbortController();
+    const signal = signalOf(call, now(), head);
+    const timer = headTimeoutMs === null ? null : setTimeout(() => head?.abort(), headTimeoutMs);
     const headers = { "x-request-id": call.requestId, traceparent: call.traceparent };
     try {
       return await answerOf(await request(cell, { ...what, headers }, signal));

@@ -298,7 +298,10 @@ export async function runStateless(
     return refuse(reservation.error, noCell, reservation.headers);
   }
   const abort = new AbortController();
-  const signal = AbortSignal.any([facts.signal, abort.signal]);
+  // Only a relay ends the cell's work itself; a whole answer is passed on and ends with the client alone.
+  const signal = prepared.generation.stream
+    ? AbortSignal.any([facts.signal, abort.signal])
+    : facts.signal;
   const { answer, cell, rejected } = await dispatch(deps, facts, prepared, request, signal);
   const hops: Hops = { hasObject: false, cell, shard: null, rejected };
   if (answer?.kind !== "answer" || cell === null) {
