@@ -1,4 +1,4 @@
-import type { CellDescription, Topology } from "#shared/config/topology.ts";
+import type { CellDescription, ShardDescription, Topology } from "#shared/config/topology.ts";
 import { chainReceipt } from "#shared/residency/receipt.ts";
 import type { ReceiptHop } from "#shared/residency/receipt.ts";
 import type { ReceiptFacts, Receipts } from "../ports.ts";
@@ -33,34 +33,44 @@ export interface ReceiptSigner extends Receipts {
   sign(facts: ReceiptFacts & ReceiptDetails): Promise<string>;
 }
 
+/** The topology with its shards by id, so that a receipt does not search all of them. */
+interface KnownTopology {
+  readonly topology: Topology;
+  readonly shards: ReadonlyMap<string, ShardDescription>;
+}
+
 /** A jurisdiction that is none: a receipt with such a hop never verifies. */
 const unknownJurisdiction = "unknown";
 
 /** The shard as the topology knows it, not as the cell says: its jurisdiction is that of its own cell. */
-function shardHop(topology: Topology, id: string, cell: CellDescription): ReceiptHop {
-  for (const { shards } of topology.jurisdictions.values()) {
-    const shard = shards.find((candidate) => candidate.id === id);
-    if (shard === undefined) continue;
-    const home = topology.cells.get(shard.cell);
-    return {
-      kind: "shard",
-      jurisdiction: home?.jurisdiction ?? unknownJurisdiction,
-      id,
-      region: home?.region ?? cell.region,
-      model: shard.model,
-      revision: shard.revision,
-    };
+function shardHop(
+  { topology, shards }: KnownTopology,
+  id: string,
+  cell: CellDescription,
+): ReceiptHop {
+  const shard = shards.get(id);
+  if (shard === undefined) {
+    const { region } = cell;
+    const jurisdiction = unknownJurisdiction;
+    return { kind: "shard", jurisdiction, id, region, model: null, revision: null };
   }
-  const { region } = cell;
-  const jurisdiction = unknownJurisdiction;
-  return { kind: "shard", jurisdiction, id, region, model: null, revision: null };
+  const home = topology.cells.get(shard.cell);
+  return {
+    kind: "shard",
+    jurisdiction: home?.jurisdiction ?? unknownJurisdiction,
+    id,
+    region: home?.region ?? cell.region,
+    model: shard.model,
+    revision: shard.revision,
+  };
 }
 
 function hopsOf(
   facts: ReceiptFacts & ReceiptDetails,
-  topology: Topology,
+  known: KnownTopology,
   mode: string,
 ): readonly ReceiptHop[] {
+  const { topology } = known;
   const { jurisdiction, cell, shard, colo, hostname } = facts;
   const hops: ReceiptHop[] = [{ kind: "worker", jurisdiction, hostname, colo }];
   if (facts.hasObject) {
@@ -69,7 +79,7 @@ function hopsOf(
   }
   if (cell !== null) {
     hops.push({ kind: "cell", jurisdiction: cell.jurisdiction, id: cell.id, region: cell.region });
-    if (shard !== null) hops.push(shardHop(topology, shard, cell));
+    if (shard !== null) hops.push(shardHop(known, shard, cell));
     if (facts.hasObject) {
       const region = topology.regions.get(cell.region);
       const actual = region?.jurisdiction ?? unknownJurisdiction;
@@ -86,6 +96,8 @@ export function createReceiptSigner(options: {
   readonly mode: "enforce" | "emulate";
 }): ReceiptSigner {
   const { key, topology, mode } = options;
+  const all = [...topology.jurisdictions.values()].flatMap(({ shards }) => shards);
+  const known = { topology, shards: new Map(all.map((shard) => [shard.id, shard])) };
   const encoder = new TextEncoder();
   const sha256 = (text: string): Promise<string> => sha256Hex(encoder.encode(text));
   let imported: Awaited<ReturnType<typeof crypto.subtle.importKey>> | null = null;
@@ -112,7 +124,7 @@ export function createReceiptSigner(options: {
           tenantTag: facts.tenantTag ?? null,
           api: facts.api ?? null,
           outcome: facts.outcome ?? null,
-          hops: hopsOf(facts, topology, mode),
+          hops: hopsOf(facts, known, mode),
           rejected: facts.rejected,
         },
         sha256,

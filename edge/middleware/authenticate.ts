@@ -26,7 +26,7 @@ export function presentedCredential(c: Context<EdgeEnvironment>): string {
 /** `x-meridian-deadline-ms`: how long the client will wait, as an absolute time. */
 function readDeadlineMs(c: Context<EdgeEnvironment>): number {
   const text = c.req.header("x-meridian-deadline-ms");
-  if (text === undefined) return c.var.startedAtMs + deadlineDefaultMs;
+  if (text === undefined) return c.get("startedAtMs") + deadlineDefaultMs;
   const waitMs = /^\d{1,7}$/.test(text) ? Number(text) : 0;
   if (waitMs < 1 || waitMs > deadlineMaxMs) {
     throw new GatewayError(
@@ -35,7 +35,7 @@ function readDeadlineMs(c: Context<EdgeEnvironment>): number {
       { param: "x-meridian-deadline-ms" },
     );
   }
-  return c.var.startedAtMs + waitMs;
+  return c.get("startedAtMs") + waitMs;
 }
 
 /** `x-meridian-priority`, never above the tenant's ceiling. */
@@ -88,7 +88,9 @@ export function authenticate(deps: EdgeDeps): MiddlewareHandler<EdgeEnvironment>
     const { tenant } = credential;
     const own = deps.topology.jurisdictions.get(tenant.jurisdiction);
     invariant(own !== undefined, "a tenant's jurisdiction is in the topology");
-    if (c.var.jurisdiction !== undefined && c.var.jurisdiction.id !== own.id) {
+    // One reading of `c.var`, which copies all variables each time.
+    const { jurisdiction, requestId, traceparent, startedAtMs } = c.var;
+    if (jurisdiction !== undefined && jurisdiction.id !== own.id) {
       throw new GatewayError(
         "wrong_jurisdiction",
         "This key belongs to another jurisdiction. Use the hostname that it was issued for.",
@@ -96,12 +98,12 @@ export function authenticate(deps: EdgeDeps): MiddlewareHandler<EdgeEnvironment>
     }
     c.set("jurisdiction", own);
     c.set("facts", {
-      requestId: c.var.requestId,
-      traceparent: c.var.traceparent,
+      requestId,
+      traceparent,
       jurisdiction: own,
       tenant,
       priority: readPriority(c, tenant.priority),
-      startedAtMs: c.var.startedAtMs,
+      startedAtMs,
       deadlineMs: readDeadlineMs(c),
       colo: coloOf(c.req.raw),
       signal: c.req.raw.signal,

@@ -5,14 +5,16 @@ import type { EdgeEnvironment } from "../request-facts.ts";
 import { noHops } from "../request-facts.ts";
 
 function outcomeOf(c: Context<EdgeEnvironment>): string {
-  if (c.var.errorCode !== undefined) return c.var.errorCode;
+  const errorCode = c.get("errorCode");
+  if (errorCode !== undefined) return errorCode;
   const type = c.res.headers.get("content-type") ?? "";
   return type.startsWith("text/event-stream") ? "streaming" : "ok";
 }
 
 async function tenantTagOf(c: Context<EdgeEnvironment>, deps: EdgeDeps): Promise<string | null> {
-  if (c.var.facts === undefined) return null;
-  const { tenant, jurisdiction } = c.var.facts;
+  const facts = c.get("facts");
+  if (facts === undefined) return null;
+  const { tenant, jurisdiction } = facts;
   return deps.identifiers.mac(tenantTagInput(tenant.id, jurisdiction.id), tenantTagLength);
 }
 
@@ -20,15 +22,15 @@ async function tenantTagOf(c: Context<EdgeEnvironment>, deps: EdgeDeps): Promise
 export function receipt(deps: EdgeDeps): MiddlewareHandler<EdgeEnvironment> {
   return async (c, next) => {
     await next();
-    const { jurisdiction, hops = noHops } = c.var;
+    const { jurisdiction, hops = noHops, requestId, facts, route } = c.var;
     if (jurisdiction === undefined) return;
     const value = await deps.receipts.sign({
-      requestId: c.var.requestId,
+      requestId,
       jurisdiction: jurisdiction.id,
       hostname: new URL(c.req.url).hostname,
-      colo: c.var.facts?.colo ?? null,
+      colo: facts?.colo ?? null,
       tenantTag: await tenantTagOf(c, deps),
-      api: c.var.route ?? null,
+      api: route ?? null,
       outcome: outcomeOf(c),
       ...hops,
       nowMs: deps.now(),
