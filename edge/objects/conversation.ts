@@ -1,6 +1,6 @@
 import { DurableObject } from "cloudflare:workers";
 import { createConversationPorts } from "../deps.ts";
-import { beginTurn } from "#shared/conversation/begin-turn.ts";
+import { beginTurn, neverMs } from "#shared/conversation/begin-turn.ts";
 import { readCancelled, requestCancel } from "#shared/conversation/cancel-turn.ts";
 import {
   addItems,
@@ -458,7 +458,7 @@ export class Conversation extends DurableObject<Env> implements ConversationRpc 
     if (this.#alarmAtMs === undefined) this.#alarmAtMs = await this.ctx.storage.getAlarm();
     if (due.length === 0) {
       const purgeMs = this.#store.nextPurgeMs(streamsKeptMs(context));
-      if (purgeMs === null) return;
+      if (purgeMs === null || purgeMs >= neverMs) return;
       due.push(purgeMs);
     }
     const wantedMs = Math.min(...due);

@@ -17,6 +17,13 @@ const interrupted = {
   message: "The turn did not end. Send the prompt again.",
 } as const;
 
+/** A stream that was kept as long as its tenant's are. */
+const gone = {
+  code: "not_found",
+  message: "The stream of this Idempotency-Key is not kept any more. Use a new key.",
+  param: "Idempotency-Key",
+} as const;
+
 /** A turn that exists already, and where it lives. */
 export interface Replay extends TurnPosition {
   readonly rateLimit: Readonly<Record<string, string>>;
@@ -44,6 +51,13 @@ async function awaitEnd(deps: EdgeDeps, facts: RequestFacts, replay: Replay): Pr
   }
 }
 
+/** Whether the events of an ended turn can still be read. */
+async function isKept({ object, scope, turn }: Replay): Promise<boolean> {
+  const { turnRandom } = turn;
+  const read = await object.readJournal({ scope, turnRandom, afterSeq: 0 });
+  return read.kind === "ok";
+}
+
 /** Where a turn was handled, for the receipt. */
 export function hopsOf(facts: RequestFacts, turn: TurnView): Hops {
   const cell = facts.jurisdiction.cells.find(({ id }) => id === turn.cell) ?? null;
@@ -68,6 +82,8 @@ export async function replayTurn(
   const streamId = await streamIdOf(deps.identifiers, facts, conversationRandom, turn.turnRandom);
   const common = { conversationId, streamId, rateLimit: replay.rateLimit };
   if (turn.rendering.stream) {
+    if (turn.state !== "running" && !(await isKept(replay)))
+      return refuse(gone, hops, replay.rateLimit);
     const headers = answerHeaders({ contentType: streamContentType, shard: turn.shard, ...common });
     return { response: new Response(openTurnStream(deps, facts, replay, 0), { headers }), hops };
   }

@@ -15,6 +15,9 @@ import {
 import type { Refused, StepContext } from "./step.ts";
 import type { ConversationHead, StoredTurn } from "./store.ts";
 
+/** Later than any clock: the last time that a Date holds (ECMAScript, time values). */
+export const neverMs = 8_640_000_000_000_000;
+
 /** A conversation that has just begun; nothing is stored yet. */
 export function newHead(
   scope: ConversationScope,
@@ -225,12 +228,11 @@ export function beginTurn(context: StepContext, input: BeginTurnInput): BeginTur
   context.store.writeTurn(turn);
   if (input.idempotency !== null) {
     const { key, bodySha256 } = input.idempotency;
-    context.store.writeIdempotency(
-      key,
-      bodySha256,
-      input.turnRandom,
-      context.nowMs + context.policy.idempotencyKeptMs,
-    );
+    // A conversation that a key has made is the key's own: the key stays as long as it does. Were it forgotten, its next use
+    // would go on with the old conversation as its history.
+    const expiresAtMs =
+      stored === null ? neverMs : context.nowMs + context.policy.idempotencyKeptMs;
+    context.store.writeIdempotency(key, bodySha256, input.turnRandom, expiresAtMs);
   }
   head = {
     ...head,

@@ -1,3 +1,4 @@
+import { neverMs } from "#shared/conversation/begin-turn.ts";
 import type { ConversationPorts } from "#edge/objects/ports.ts";
 import { deliveryRetryMs, hasDelivery } from "#shared/conversation/outbox.ts";
 import type { Delivery } from "#shared/conversation/outbox.ts";
@@ -255,7 +256,7 @@ export class Instance {
     }
     if (due.length === 0) {
       const purgeMs = store.nextPurgeMs(context.policy.journalKeptMs);
-      if (purgeMs === null) return this.storage.commit();
+      if (purgeMs === null || purgeMs >= neverMs) return this.storage.commit();
       due.push(purgeMs);
     }
     const wantedMs = Math.min(...due);

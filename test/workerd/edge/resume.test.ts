@@ -283,6 +283,18 @@ describe("a stream's id", () => {
     }
   });
 
+  it("is told to a repeated key whose stream is not kept any more", async () => {
+    const headers = { "idempotency-key": "old" };
+    await call(chat, { body: stored, headers });
+    const days = 2 * 86_400_000;
+    const now = Date.now();
+    vi.spyOn(Date, "now").mockImplementation(() => now + days);
+    const again = await call(chat, { body: stored, headers });
+    expect(again.status).toBe(404);
+    expect(again.error()).toMatchObject({ code: "not_found", param: "Idempotency-Key" });
+    expect(cells.turns).toHaveLength(1);
+  });
+
   it("is found no more once its response is deleted", async () => {
     const body = { model: "sim/llama", input: "Hi", stream: true };
     const whole = await call("/v1/responses", { body });

@@ -218,6 +218,20 @@ describe("the journal", () => {
     });
   });
 
+  it("of a conversation that a key has made is found by the key for as long as it is there", () => {
+    const store = new MemoryConversationStore();
+    const idempotency = { key: "/v1/chat/completions;k", bodySha256: "a" };
+    const held = lease(store, aTurn(first, { idempotency }));
+    complete(store, held);
+    const inAYearMs = aContext(store).nowMs + 365 * 86_400_000;
+    store.purge(inAYearMs, 86_400_000);
+    const later = { ...aContext(store), nowMs: inAYearMs };
+    expect(beginTurn(later, aTurn(second, { idempotency }))).toMatchObject({
+      kind: "replay",
+      turn: { turnRandom: first },
+    });
+  });
+
   it("is kept as long as the tenant's streams are, and then not found", () => {
     const store = new MemoryConversationStore();
     const held = lease(store, aTurn(first, { streamsKeptMs: 60_000 }));
