@@ -99,6 +99,13 @@ function mayMove(state: RelayState, policy: RelayPolicy): boolean {
   );
 }
 
+/** Stateless lane: whether the last of the answer was written. One that another cell may go on with is held instead. */
+function hasShownEnd({ isStreamed, lane, outcome, terminal }: RelayState): boolean {
+  if (lane !== "stateless" || !isStreamed || outcome === null || terminal.length === 0)
+    return false;
+  return outcome.status !== "failed" || !outcome.mayMove;
+}
+
 /** A cell failed: it is asked again, or another one goes on where it stopped, or the turn ends with an error. */
 function moveOrFail(
   state: RelayState,
@@ -107,6 +114,8 @@ function moveOrFail(
   nowMs: number,
   policy: RelayPolicy,
 ): RelayStep {
+  // The client has seen the end: whatever breaks after it is of no consequence.
+  if (hasShownEnd(state)) return takeEnd(state, nowMs, policy);
   const lostOutcome = state.outcome ?? state.lostOutcome;
   const begun: RelayState = { ...state, outcome: null, lostOutcome, terminal: [] };
   if (mayReattach(state, reason)) {

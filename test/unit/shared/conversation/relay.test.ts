@@ -365,6 +365,18 @@ describe("relay, durable lane", () => {
 });
 
 describe("relay, stateless lane", () => {
+  it.each([
+    ["breaks off", { kind: "cut", reason: "connectionLost" }],
+    ["falls silent", { kind: "tick" }],
+  ] as const)("is over with its last frame, although the cell then %s", (_name, event) => {
+    const relay = new Harness("stateless").feed(frames(1), outcome, frames(2, "[DONE]"));
+    relay.nowMs += policy.silenceMs;
+    relay.feed(event);
+    expect(relay.written).toBe("<1>[DONE]");
+    expect(relay.of("failover")).toEqual([]);
+    expect(relay.of("finish")).toMatchObject([{ error: null, outcome: { status: "completed" } }]);
+  });
+
   it("writes everything at once and asks no object", () => {
     const relay = new Harness("stateless").feed(frames(1, "x".repeat(500)), outcome);
     relay.feed(frames(2, "[DONE]"), ended);
