@@ -2,6 +2,7 @@
 const usual = [
   "a reader had the whole answer",
   "a conversation was locked",
+  "a stateless answer was whole",
   "a conversation was erased",
   "a turn ran in the background",
   "a turn was cancelled",
@@ -12,6 +13,7 @@ const usual = [
 
 /** Points that the profile with all faults must reach as well. */
 const swarm = [
+  "a stateless answer ended with an error",
   "a conversation moved to another region",
   "a client came back with an event id",
   "a client repeated its request",

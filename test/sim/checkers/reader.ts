@@ -21,6 +21,8 @@ export class Reader {
   readonly frames = new Map<number, string>();
   #decoder = new TextDecoder("utf-8", { fatal: true });
   #pending = "";
+  /** Of a turn that no object knows; `turnRandom` is the turn's whole id. */
+  isStateless = false;
   /** Read, at least once, a turn that another Worker relays. */
   hasJoined = false;
   lastSeq = 0;
@@ -121,6 +123,10 @@ export class Reader {
   #done(where: () => string): void {
     this.end = "done";
     const { recorder, conversations } = this.#world;
+    if (this.isStateless) {
+      conversations.expectAnswer(this.object, this.turnRandom, this.text, where);
+      return;
+    }
     const { head } = this.object.durable;
     if (head?.erasure !== "none") return;
     const turn = this.object.durable.turns.get(this.turnRandom);

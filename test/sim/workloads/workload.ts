@@ -4,7 +4,7 @@ import { Process } from "../process.ts";
 import { callObject } from "../world/calls.ts";
 import { Client } from "../world/client.ts";
 import { cellPlans, modelId, tenants, zones } from "../world/ids.ts";
-import type { ObjectNode } from "../world/object-node.ts";
+import { ObjectNode } from "../world/object-node.ts";
 import type { ChatRequest } from "../world/worker.ts";
 import type { World } from "../world/world.ts";
 
@@ -81,6 +81,7 @@ export class Workload {
       const what = random.unit();
       if (what < 0.03 && object.durable.head !== null) await this.#erase(client, object);
       else if (what < 0.1 && object.durable.head !== null) await this.#migrate(client, object);
+      else if (what < 0.22) await this.#chatStateless(client, object);
       else await this.#chat(client, object);
       await kernel.sleep(random.unit() * 800, client.process, "client.thinks");
     }
@@ -96,6 +97,14 @@ export class Workload {
     const tenant = tenants[Math.floor(draw * 997) % tenants.length] ?? tenants[0];
     if (tenant === undefined) throw new Error("no tenant");
     return found ?? this.#world.createObject(zone as ObjectNode["zone"], tenant);
+  }
+
+  /** The object is one that no store knows: it only names tenant and zone. */
+  async #chatStateless(client: Client, { zone, tenant }: ObjectNode): Promise<void> {
+    const number = this.#world.nextNumber();
+    const nobody = new ObjectNode(this.#world, zone, tenant, `stateless${number}`);
+    const turnId = `turn_s${number}` as Parameters<Client["chatStateless"]>[2];
+    await client.chatStateless(nobody, `${canaryOf(zone)} s${number};`, turnId);
   }
 
   async #chat(client: Client, object: ObjectNode): Promise<void> {

@@ -1,3 +1,4 @@
+import type { TurnId } from "#shared/residency/brands.ts";
 import { canaryOf } from "../checkers/recorder.ts";
 import type { RequestRecord } from "../checkers/conversations.ts";
 import { Reader } from "../checkers/reader.ts";
@@ -5,6 +6,7 @@ import type { Process } from "../process.ts";
 import type { ObjectNode } from "./object-node.ts";
 import type { Pipe } from "./pipe.ts";
 import { readStream } from "./read-stream.ts";
+import { StatelessRequest } from "./stateless.ts";
 import { DurableRequest } from "./worker.ts";
 import type { Answer, ChatRequest } from "./worker.ts";
 import type { World } from "./world.ts";
@@ -31,6 +33,23 @@ export class Client {
     this.#world = world;
     this.process = process;
     this.name = process.name;
+  }
+
+  /** A chat that nothing keeps: one connection, and what it says. */
+  async chatStateless(object: ObjectNode, text: string, turnId: TurnId): Promise<void> {
+    const { tenant } = object;
+    const answer = await this.#ask("chat", (worker) =>
+      new StatelessRequest(this.#world, worker, tenant, text, turnId).run(),
+    );
+    if (answer?.body == null) return;
+    const reader = new Reader(this.#world, object, turnId);
+    reader.isStateless = true;
+    await this.#read(answer, object, reader);
+    this.#world.recorder.sometimes("a stateless answer was whole", reader.end === "done");
+    this.#world.recorder.sometimes(
+      "a stateless answer ended with an error",
+      reader.end === "error",
+    );
   }
 
   /** A call to some Worker of the client's zone; null when no answer came. */
