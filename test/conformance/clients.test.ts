@@ -139,6 +139,23 @@ describe("the openai package", () => {
     await expect(client.responses.retrieve(id)).rejects.toMatchObject({ status: 404 });
   });
 
+  it("reads a response's stream again after any of its events", async () => {
+    const stream = await client.responses.create({
+      model,
+      input: "Tell me of quays [[tokens:5]]",
+      stream: true,
+    });
+    const first = await Array.fromAsync(stream);
+    const id = first[0]?.type === "response.created" ? first[0].response.id : "";
+    for (const [index, { sequence_number: after }] of first.entries()) {
+      const again = await client.responses.retrieve(id, { stream: true, starting_after: after });
+      expect(await Array.fromAsync(again)).toEqual(first.slice(index + 1));
+    }
+    await expect(
+      client.responses.retrieve(id, { stream: true, starting_after: first.length }),
+    ).rejects.toMatchObject({ status: 400, param: "starting_after" });
+  });
+
   it("follows a response, forks from an earlier one, and ends early as incomplete", async () => {
     const first = await client.responses.create({ model, input: "One", metadata: { a: "b" } });
     const second = await client.responses.create({
