@@ -28,7 +28,6 @@ const swarm = [
   "a turn was taken over by its object",
   "a turn was restarted from its journal",
   "a reader past a restart was told so",
-  "a checkpoint was superseded",
   "a cell refused a lower attempt",
   "a cell refused a call from before its start",
   "a zombie sent a delivery",
@@ -37,7 +36,11 @@ const swarm = [
   "a reservation was repeated",
 ] as const;
 
+/** Points of objects that lose their turns while both go on. */
+const isolated = ["a checkpoint was superseded", "a turn was taken over by its object"] as const;
+
 /** What the runs of a profile must have reached, or they show less than they seem to. */
 export function pointsOf(profile: string): readonly string[] {
+  if (profile === "isolated") return [...usual, ...isolated];
   return profile === "swarm" ? [...usual, ...swarm] : usual;
 }

@@ -20,6 +20,7 @@ const seedsOf = {
   clock: 60,
   restore: 60,
   partition: 60,
+  isolated: 200,
 } as const;
 
 describe("the simulated world", () => {

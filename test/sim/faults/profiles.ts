@@ -50,5 +50,7 @@ export const profiles: Readonly<Record<string, Profile>> = {
   region: only("region", "region.loss", "cell.crash", "worker.crash"),
   clock: only("clock", "clock.skew", "net.loss", "object.crash", "cell.crash"),
   restore: only("restore", "db.restore", "db.ackLost", "object.crash"),
+  /** Objects that lose their turns to others while both go on. */
+  isolated: only("isolated", "object.isolated", "shard.slow", "object.zombie"),
   partition: only("partition", "net.partition", "net.delay", "pipe.silence"),
 };

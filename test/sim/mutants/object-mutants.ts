@@ -21,6 +21,7 @@ export const objectMutants: readonly Mutant[] = [
           attempt: attemptOf(context, input.turnId, input.attempt),
         }),
     },
+    profile: "isolated",
     seeds: 400,
   },
   {
@@ -32,6 +33,7 @@ export const objectMutants: readonly Mutant[] = [
           attempt: attemptOf(context, input.turnId, input.attempt),
         }),
     },
+    profile: "isolated",
     seeds: 400,
   },
   {
