@@ -25,6 +25,12 @@ afterAll(async () => {
   await system.ended;
 });
 
+async function collect<T>(events: AsyncIterable<T>): Promise<T[]> {
+  const collected: T[] = [];
+  for await (const event of events) collected.push(event);
+  return collected;
+}
+
 const user = (content: string) => [{ role: "user" as const, content }];
 
 describe("the openai package", () => {
@@ -145,11 +151,11 @@ describe("the openai package", () => {
       input: "Tell me of quays [[tokens:5]]",
       stream: true,
     });
-    const first = await Array.fromAsync(stream);
+    const first = await collect(stream);
     const id = first[0]?.type === "response.created" ? first[0].response.id : "";
     for (const [index, { sequence_number: after }] of first.entries()) {
       const again = await client.responses.retrieve(id, { stream: true, starting_after: after });
-      expect(await Array.fromAsync(again)).toEqual(first.slice(index + 1));
+      expect(await collect(again)).toEqual(first.slice(index + 1));
     }
     await expect(
       client.responses.retrieve(id, { stream: true, starting_after: first.length }),
