@@ -167,8 +167,15 @@ async function nextRun(place: Place): Promise<{ readonly words: string; readonly
   throw new Error("no answer has a character of two tokens");
 }
 
-/** The answer without the fault, and with it. */
+/** The answer without the fault, and with it. A prompt that went to another shard than before was not struck: the next is. */
 async function strike(api: Api, isStreamed: boolean, fault: string, place: Place) {
+  for (let tries = 1; ; tries += 1) {
+    const run = await strikeOnce(api, isStreamed, fault, place);
+    if (run.hasStruck || tries === 5) return run;
+  }
+}
+
+async function strikeOnce(api: Api, isStreamed: boolean, fault: string, place: Place) {
   const { words, at } = await nextRun(place);
   const body = prompts[place.prompt](api, words);
   const { shard, ...unbroken } = await ask(api, body, isStreamed);
