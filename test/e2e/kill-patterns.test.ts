@@ -99,7 +99,7 @@ async function isWhole(): Promise<boolean> {
   const urls = [
     `${edge.url}/healthz`,
     ...cells.map(({ url }) => `${url}/readyz`),
-    ...shards.map(({ url }) => `${url}/health`),
+    ...shards.map(({ url }) => new URL("/health", url).href),
   ];
   const checks = await Promise.allSettled([...urls.map(isServing), areShardsUsed()]);
   return checks.every((check) => check.status === "fulfilled" && check.value);
