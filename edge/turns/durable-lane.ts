@@ -243,6 +243,11 @@ class DurableRun {
   }
 }
 
+/** Whether a turn may have begun whose object did not answer. It settles what was reserved; if it has none, time does. */
+function mayHaveBegun(error: unknown): boolean {
+  return error instanceof ObjectUnavailableError && error.failure !== "overloaded";
+}
+
 /** Worker → Conversation object → cell → shard. The turn goes on when the client goes, and can be read again by its id. */
 export async function runDurable(
   deps: EdgeDeps,
@@ -293,7 +298,7 @@ export async function runDurable(
         invariant(false, "a turn without a parent does not fork");
     }
   } catch (error) {
-    reservation.settle({ kind: "nothing" });
+    if (!mayHaveBegun(error)) reservation.settle({ kind: "nothing" });
     throw error;
   }
 }

@@ -1,4 +1,12 @@
 import type { ConversationRpc, ConversationScope, TurnView } from "#shared/conversation/rpc.ts";
+import {
+  attachTo,
+  beginRead,
+  isPastRestart,
+  readJournaled,
+  readLive,
+} from "#shared/conversation/stream-read.ts";
+import type { StreamRead } from "#shared/conversation/stream-read.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
 import { BlockScanner } from "#shared/protocol/block-scanner.ts";
 import type { CellAnswer, EdgeDeps } from "../ports.ts";
@@ -66,59 +74,36 @@ async function attach(
   return answer.kind === "answer" ? answer : null;
 }
 
-/** What a reader has of a turn. */
-interface ReadSoFar {
-  /** Seq of the last frame that was written. */
-  seq: number;
-  /** Seq up to which the journal is known to have what was written. */
-  verifiedSeq: number;
-  /** The frames between the two, and the attempt whose cell gave them: no journal had them yet. */
-  unverified: string;
-  attempt: number;
-}
-
 /**
  * Passes live frames on, up to those that the object must know first, or until what no journal had yet is to be compared. A
  * reader so slow that the cell has dropped what comes next finds it in the journal. Each write waits for the reader, so that
  * one that does not read costs a chunk here and nothing at the cell.
  */
-async function writeLive(answer: LiveAnswer, read: ReadSoFar, write: Write): Promise<void> {
+async function writeLive(
+  answer: LiveAnswer,
+  before: StreamRead,
+  write: Write,
+): Promise<StreamRead> {
+  let read = before;
   const scanner = new BlockScanner(read.seq);
   const reader = answer.body.getReader();
   try {
     while (read.unverified.length < unverifiedCharactersMax) {
       const { done, value } = await reader.read().catch(() => ({ done: true, value: undefined }));
-      if (done || value === undefined) return;
+      if (done || value === undefined) return read;
       for (const block of scanner.push(value)) {
         // What follows the outcome is shown only once the turn is durable: from the journal.
-        if (block.kind === "outcome" || block.kind === "invalid") return;
+        if (block.kind === "outcome" || block.kind === "invalid") return read;
         if (block.kind === "seam" || block.kind === "surplus") continue;
         await write(block.bytes);
         if (block.kind !== "frames") continue;
-        read.seq = block.toSeq;
-        read.unverified += decoder.decode(block.bytes);
+        read = readLive(read, decoder.decode(block.bytes), block.toSeq);
       }
     }
+    return read;
   } finally {
     reader.cancel().catch(() => undefined);
   }
-}
-
-/**
- * What of the journal's `text` after `verifiedSeq` the reader has not got yet; null when it has got something else in its
- * place: from a cell that was lost before the Worker that relays the turn had as much.
- */
-function compare(read: ReadSoFar, text: string, toSeq: number): string | null {
-  if (text.startsWith(read.unverified)) {
-    const rest = text.slice(read.unverified.length);
-    read.unverified = "";
-    read.verifiedSeq = Math.max(read.verifiedSeq, toSeq);
-    return rest;
-  }
-  if (!read.unverified.startsWith(text)) return null;
-  read.unverified = read.unverified.slice(text.length);
-  read.verifiedSeq = Math.max(read.verifiedSeq, toSeq);
-  return "";
 }
 
 /** The journal after `afterSeq`, with the turn as it is now. */
@@ -134,8 +119,8 @@ function pause(ms: number): Promise<void> {
 
 /**
  * Writes what a client of the turn sees after `afterSeq`: the journal, then what the cell says, until the turn has ended and
- * all of its journal is written. Byte for byte what every other reader sees, comments aside.
- * @throws GatewayError when the turn is gone, and what `write` throws when the reader is.
+ * all of its journal is written. Byte for byte what every other reader sees, comments aside. A turn that is gone, or an object
+ * that cannot be reached, ends it with an error. Rejects only with what `write` throws when the reader is gone.
  */
 async function writeFrames(
   deps: EdgeDeps,
@@ -145,48 +130,41 @@ async function writeFrames(
   write: Write,
 ): Promise<void> {
   const { api } = position.turn.rendering;
-  const isRestarted = ({ restartedAfterSeq }: TurnView, seq: number): boolean =>
-    restartedAfterSeq !== null && seq > restartedAfterSeq;
-  const read: ReadSoFar = {
-    seq: afterSeq,
-    verifiedSeq: afterSeq,
-    unverified: "",
-    attempt: position.turn.attempt,
-  };
+  let read = beginRead(afterSeq, position.turn.attempt);
   let pauseMs = pauseMinMs;
   const end = (error: ErrorOutcome): Promise<void> =>
     write(renderErrorFrames(api, error, read.seq + 1, false).bytes);
-  if (isRestarted(position.turn, afterSeq)) return end(restarted);
-  while (!facts.signal.aborted) {
-    const { turn, text, toSeq } = await readJournal(position, read.verifiedSeq);
-    // The turn began again while it was read: what was shown of the lost attempt is in no journal.
-    if (turn.attempt !== read.attempt && isRestarted(turn, read.seq)) return end(restarted);
-    const before = read.seq;
-    const rest = compare(read, text, toSeq);
-    if (rest === null) return end(restarted);
-    if (rest !== "") {
-      await write(encoder.encode(rest));
-      read.seq = toSeq;
+  if (isPastRestart(position.turn, afterSeq)) return end(restarted);
+  try {
+    while (!facts.signal.aborted) {
+      const { turn, text, toSeq } = await readJournal(position, read.verifiedSeq);
+      const before = read.seq;
+      const step = readJournaled(read, turn, text, toSeq);
+      if (step.kind === "diverged") return end(restarted);
+      if (step.rest !== "") await write(encoder.encode(step.rest));
+      ({ read } = step);
+      if (turn.state !== "running") {
+        if (read.unverified !== "") return end(restarted);
+        const hasFailed = turn.state === "failed" || turn.state === "cancelled";
+        // The error's place in the journal is one that this reader has other events for, or this one: it is told all the same.
+        return hasFailed && text === "" ? end(turn.error ?? brokenOff) : undefined;
+      }
+      if (deps.now() >= facts.startedAtMs + readerMsMax) return end(brokenOff);
+      const attached = attachTo(read, turn.attempt);
+      if (attached !== null) {
+        const live = await attach(deps, facts, turn, attached.seq);
+        read = live === null ? attached : await writeLive(live, attached, write);
+      }
+      if (read.seq > before) pauseMs = pauseMinMs;
+      else {
+        pauseMs = Math.min(pauseMaxMs, 2 * pauseMs);
+        if (pauseMs === pauseMaxMs) await write(keepAlive);
+      }
+      // Between the cell's end and the object's the terminal frames are not in the journal yet.
+      await pause(pauseMs);
     }
-    if (turn.state !== "running") {
-      if (read.unverified !== "") return end(restarted);
-      const hasFailed = turn.state === "failed" || turn.state === "cancelled";
-      // The error's place in the journal is one that this reader has other events for, or this one: it is told all the same.
-      return hasFailed && text === "" ? end(turn.error ?? brokenOff) : undefined;
-    }
-    if (deps.now() >= facts.startedAtMs + readerMsMax) return end(brokenOff);
-    // Another cell's frames may not follow those of one that was lost before the journal has confirmed these.
-    if (read.unverified === "") read.attempt = turn.attempt;
-    const isSame = turn.attempt === read.attempt;
-    const live = isSame ? await attach(deps, facts, turn, read.seq) : null;
-    if (live !== null) await writeLive(live, read, write);
-    if (read.seq > before) pauseMs = pauseMinMs;
-    else {
-      pauseMs = Math.min(pauseMaxMs, 2 * pauseMs);
-      if (pauseMs === pauseMaxMs) await write(keepAlive);
-    }
-    // Between the cell's end and the object's the terminal frames are not in the journal yet.
-    await pause(pauseMs);
+  } catch {
+    return end(brokenOff);
   }
 }
 
@@ -199,9 +177,7 @@ export function openTurnStream(
 ): ReadableStream<Uint8Array> {
   const { readable, writable } = new IdentityTransformStream();
   const writer = writable.getWriter();
-  const { api } = position.turn.rendering;
   const work = writeFrames(deps, facts, position, afterSeq, (bytes) => writer.write(bytes))
-    .catch(() => writer.write(renderErrorFrames(api, brokenOff, 1, false).bytes))
     .then(() => writer.close())
     // The reader is gone.
     .catch(() => undefined);

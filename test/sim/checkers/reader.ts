@@ -23,8 +23,10 @@ export class Reader {
   #pending = "";
   /** Of a turn that no object knows; `turnRandom` is the turn's whole id. */
   isStateless = false;
-  /** Read, at least once, a turn that another Worker relays. */
+  /** Reads a turn that another Worker relays. */
   hasJoined = false;
+  /** A connection broke on which it had joined: before the journal had confirmed what it was shown, perhaps. */
+  hasLostTrack = false;
   lastSeq = 0;
   end: ReaderEnd = null;
   text = "";
@@ -40,6 +42,7 @@ export class Reader {
   connect(fromStart: boolean): void {
     this.#pending = "";
     this.#decoder = new TextDecoder("utf-8", { fatal: true });
+    this.hasLostTrack ||= this.hasJoined;
     if (!fromStart) return;
     this.lastSeq = 0;
     this.text = "";

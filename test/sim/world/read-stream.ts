@@ -1,4 +1,12 @@
 import type { TurnView } from "#shared/conversation/rpc.ts";
+import {
+  attachTo,
+  beginRead,
+  isPastRestart,
+  readJournaled,
+  readLive,
+} from "#shared/conversation/stream-read.ts";
+import type { JournalStep, StreamRead } from "#shared/conversation/stream-read.ts";
 import { BlockScanner } from "#shared/protocol/block-scanner.ts";
 import { renderErrorFrames } from "#edge/turns/error-frames.ts";
 import type { Process } from "../process.ts";
@@ -12,6 +20,7 @@ import type { World } from "./world.ts";
 const pollMs = 100;
 const interrupted = { code: "interrupted", message: "The stream broke off here." } as const;
 const encoder = new TextEncoder();
+const decoder = new TextDecoder();
 
 interface Reading {
   readonly turn: TurnView;
@@ -96,46 +105,60 @@ class StreamReading {
     this.#body.end();
   }
 
+  /** What the journal means for the reader, or for one that believes all that it hears. */
+  #step(read: StreamRead, { turn, text, toSeq }: Reading): JournalStep {
+    if (!this.#world.quirks.has("readerIgnoresRestart")) {
+      return readJournaled(read, turn, text, toSeq);
+    }
+    const rest = read.unverified === "" ? text : "";
+    const seq = Math.max(read.seq, toSeq);
+    return { kind: "follows", rest, read: { ...read, seq, verifiedSeq: seq, unverified: "" } };
+  }
+
   async #write(first: Reading, afterSeq: number): Promise<void> {
     const { recorder, kernel, quirks } = this.#world;
-    let seq = afterSeq;
+    let read = beginRead(afterSeq, first.turn.attempt);
     let reading: Reading | null = first;
-    let { attempt } = first.turn;
-    // Whoever holds frames of an attempt before this one may hold some that are in no journal.
-    const isStale = (turn: TurnView): boolean =>
-      turn.restartedAfterSeq !== null &&
-      seq > turn.restartedAfterSeq &&
-      (reading === first || turn.attempt !== attempt) &&
-      !quirks.has("readerIgnoresRestart");
+    if (isPastRestart(first.turn, afterSeq) && !quirks.has("readerIgnoresRestart")) {
+      return this.#fail(first.turn, afterSeq);
+    }
     for (;;) {
       if (this.#isClosed) return;
       if (reading !== null) {
-        const { turn, text, toSeq } = reading;
-        if (isStale(turn)) {
+        const { turn, text } = reading;
+        const step = this.#step(read, reading);
+        if (step.kind === "diverged") {
           recorder.sometimes("a reader past a restart was told so");
-          return this.#fail(turn, seq);
+          return this.#fail(turn, read.seq);
         }
-        ({ attempt } = turn);
-        if (text !== "") this.#body.write(encoder.encode(text));
-        seq = Math.max(seq, toSeq);
-        const hasFailed = turn.state === "failed" || turn.state === "cancelled";
-        // Its end stands in the journal below what this reader has: it is told all the same.
-        const isMute = hasFailed && text === "" && !quirks.has("failedTurnEndsSilently");
-        if (isMute) return this.#fail(turn, seq);
-        if (turn.state !== "running") return this.#body.end();
-        if (this.#process.now() >= this.#untilMs) return this.#fail(turn, seq);
-        seq = await this.#live(turn, seq);
+        if (step.rest !== "") this.#body.write(encoder.encode(step.rest));
+        ({ read } = step);
+        if (turn.state !== "running") {
+          if (read.unverified !== "") {
+            recorder.sometimes("a reader that was ahead of its turn was told so");
+            return this.#fail(turn, read.seq);
+          }
+          const hasFailed = turn.state === "failed" || turn.state === "cancelled";
+          // Its end stands in the journal below what this reader has: it is told all the same.
+          const isMute = hasFailed && text === "" && !quirks.has("failedTurnEndsSilently");
+          return isMute ? this.#fail(turn, read.seq) : this.#body.end();
+        }
+        if (this.#process.now() >= this.#untilMs) return this.#fail(turn, read.seq);
+        const attached = attachTo(read, turn.attempt);
+        if (attached !== null) read = await this.#live(turn, attached);
       }
       await kernel.sleep(pollMs, this.#process, "poll");
-      const next = await this.#readJournal(seq);
-      if (next === "refused") return this.#fail(first.turn, seq);
+      const next = await this.#readJournal(read.verifiedSeq);
+      if (next === "refused") return this.#fail(first.turn, read.seq);
       reading = next;
-      if (next === null && this.#process.now() >= this.#untilMs) return this.#fail(first.turn, seq);
+      if (next === null && this.#process.now() >= this.#untilMs) {
+        return this.#fail(first.turn, read.seq);
+      }
     }
   }
 
   /** Passes live frames on, up to the outcome. */
-  async #live(turn: TurnView, afterSeq: number): Promise<number> {
+  async #live(turn: TurnView, attached: StreamRead): Promise<StreamRead> {
     const { turnId, attempt, cell: cellId } = turn;
     const head = await callCell(
       this.#world,
@@ -144,21 +167,21 @@ class StreamReading {
       "frames",
       10_000,
       () => "",
-      (cell, sentAtMs) => cell.follow(turnId, attempt, afterSeq, sentAtMs),
+      (cell, sentAtMs) => cell.follow(turnId, attempt, attached.seq, sentAtMs),
     );
-    if (!head.ok || head.value.kind !== "stream") return afterSeq;
+    if (!head.ok || head.value.kind !== "stream") return attached;
     const { open } = head.value;
     this.#world.recorder.sometimes("a second reader read live");
     return new Promise((resolve) => {
-      const scanner = new BlockScanner(afterSeq);
-      let seq = afterSeq;
+      let read = attached;
+      const scanner = new BlockScanner(read.seq);
       let isOver = false;
       const end = (): void => {
         if (isOver) return;
         isOver = true;
         timer.run = null;
         pipe?.close();
-        resolve(seq);
+        resolve(read);
       };
       const timer = this.#world.kernel.at(
         Math.max(1, this.#untilMs - this.#process.now()),
@@ -174,7 +197,9 @@ class StreamReading {
           for (const block of scanner.push(bytes)) {
             if (block.kind === "outcome" || block.kind === "invalid") return end();
             if (block.kind !== "frames" && block.kind !== "comment") continue;
-            if (block.kind === "frames") seq = block.toSeq;
+            if (block.kind === "frames") {
+              read = readLive(read, decoder.decode(block.bytes), block.toSeq);
+            }
             this.#body.write(block.bytes);
           }
         },
