@@ -85,6 +85,11 @@ export class ObjectUnavailableError extends Error {
     super(`object call failed: ${failure}`, { cause });
     this.failure = failure;
   }
+
+  /** Whether the call may have run all the same, and what it wrote be durable; only one refused for load has not. */
+  get mayHaveRun(): boolean {
+    return this.failure !== "overloaded";
+  }
 }
 
 /**

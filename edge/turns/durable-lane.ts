@@ -243,11 +243,6 @@ class DurableRun {
   }
 }
 
-/** Whether a turn may have begun whose object did not answer. It settles what was reserved; if it has none, time does. */
-function mayHaveBegun(error: unknown): boolean {
-  return error instanceof ObjectUnavailableError && error.failure !== "overloaded";
-}
-
 /** Worker → Conversation object → cell → shard. The turn goes on when the client goes, and can be read again by its id. */
 export async function runDurable(
   deps: EdgeDeps,
@@ -298,7 +293,9 @@ export async function runDurable(
         invariant(false, "a turn without a parent does not fork");
     }
   } catch (error) {
-    if (!mayHaveBegun(error)) reservation.settle({ kind: "nothing" });
+    // A turn that has begun all the same is settled by its object; where there is none, the reservation expires.
+    const mayHaveBegun = error instanceof ObjectUnavailableError && error.mayHaveRun;
+    if (!mayHaveBegun) reservation.settle({ kind: "nothing" });
     throw error;
   }
 }

@@ -19,9 +19,10 @@ function sum(
 export function formatReport(results: readonly RunResult[], profile: Profile): string {
   const events = results.reduce((total, result) => total + result.events, 0);
   const virtualMs = results.reduce((total, result) => total + result.virtualMs, 0);
+  const readers = results.reduce((total, result) => total + result.readers, 0);
   const failed = results.filter(({ violations }) => violations.length > 0).length;
   return [
-    `profile ${profile.name}: ${results.length} seeds, ${failed} failed, ${events} events, ${(virtualMs / 3_600_000).toFixed(1)} virtual hours`,
+    `profile ${profile.name}: ${results.length} seeds, ${failed} failed, ${readers} readers of streams, ${events} events, ${(virtualMs / 3_600_000).toFixed(1)} virtual hours`,
     "faults",
     sum(results, ({ faults }) => faults),
     "points",

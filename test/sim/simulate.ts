@@ -26,6 +26,8 @@ export interface RunResult {
   readonly hash: string;
   readonly events: number;
   readonly virtualMs: number;
+  /** Readers of streams, each with all the connections on which it left and came back. */
+  readonly readers: number;
   readonly violations: readonly Violation[];
   readonly faults: ReadonlyMap<string, number>;
   readonly points: ReadonlyMap<string, number>;
@@ -103,6 +105,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     hash: kernel.hash,
     events: kernel.events,
     virtualMs: kernel.nowMs - startedAtMs,
+    readers: world.conversations.readers.length,
     violations: recorder.violations,
     faults: world.faults.counts,
     points: recorder.points,
