@@ -147,7 +147,7 @@ async function writeFrames(
         if (read.unverified !== "") return end(restarted);
         const hasFailed = turn.state === "failed" || turn.state === "cancelled";
         // The error's place in the journal is one that this reader has other events for, or this one: it is told all the same.
-        return hasFailed && text === "" ? end(turn.error ?? brokenOff) : undefined;
+        return hasFailed && step.rest === "" ? end(turn.error ?? brokenOff) : undefined;
       }
       if (deps.now() >= facts.startedAtMs + readerMsMax) return end(brokenOff);
       const attached = attachTo(read, turn.attempt);

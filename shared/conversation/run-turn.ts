@@ -80,13 +80,21 @@ export function checkpoint(context: StepContext, input: CheckpointInput): FenceR
   return { kind: "ok" };
 }
 
+/** Whether a failure comes from one who lacks what is journaled: its end would stand below what readers have. */
+function isBehind({ journalToSeq }: StoredTurn, { segment, outcome }: CompleteTurnInput): boolean {
+  const hasFailed = outcome.status === "failed" || outcome.status === "cancelled";
+  return hasFailed && journalToSeq > 0 && (segment === null || segment.toSeq <= journalToSeq);
+}
+
 /**
  * Ends the running turn: the assistant's items, usage, home shard and journal, in one transaction. A failed turn leaves
- * nothing in the history: its input is withdrawn, so that a client that sends again does not find it twice.
+ * nothing in the history: its input is withdrawn, so that a client that sends again does not find it twice. A turn that the
+ * object drives is not ended by a Worker that knows less of it: it never heard the cell that gave what is journaled.
  */
 export function completeTurn(context: StepContext, input: CompleteTurnInput): FenceReply {
   const held = holdTurn(context, input.scope, input.turnId, input.attempt);
   if (!isHeld(held)) return held.kind === "ok" ? endedAs(context, input) : held;
+  if (held.turn.drivenBy === "object" && isBehind(held.turn, input)) return { kind: "superseded" };
   const turn = journal(context, held.turn, input.segment);
   endTurn(context, held.head, turn, input.outcome);
   return { kind: "ok" };

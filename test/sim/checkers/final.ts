@@ -1,4 +1,3 @@
-import type { StoredTurn } from "#shared/conversation/store.ts";
 import { hasDelivery } from "#shared/conversation/outbox.ts";
 import type { Database } from "../world/database.ts";
 import { answerTokens } from "../world/text.ts";
@@ -206,14 +205,6 @@ function checkMoney(world: World): void {
   }
 }
 
-/**
- * Two failures at once: a reader that had joined live lost its connection before the journal had confirmed what it was shown,
- * and the turn went on without that because its cell was lost as well. Its event id does not tell (README.md, known gaps).
- */
-function isAhead(reader: Reader, turn: StoredTurn): boolean {
-  return reader.hasLostTrack && turn.attempt > 1 && turn.restartedAfterSeq === null;
-}
-
 /** I-41: what a reader was given is the journal's; past a restart only if it was told so. */
 function checkReader(world: World, reader: Reader): void {
   const { recorder } = world;
@@ -237,7 +228,7 @@ function checkReader(world: World, reader: Reader): void {
     if (seq > safeSeq) continue;
     const kept = journal.get(seq);
     if (kept === undefined && !isWhole) continue;
-    if (kept !== block && isAhead(reader, turn)) {
+    if (kept !== block && reader.mayBeAhead()) {
       recorder.sometimes("known gap: a reader and its cell were lost at once");
       return;
     }

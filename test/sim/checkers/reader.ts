@@ -49,6 +49,17 @@ export class Reader {
     this.finishReasons = 0;
   }
 
+  /**
+   * Two failures at once: it had joined live and lost its connection before the journal had confirmed what it was shown, and
+   * the turn went on without that because its cell was lost as well. Its event id does not tell (README.md, known gaps).
+   */
+  mayBeAhead(): boolean {
+    const turn = this.object.durable.turns.get(this.turnRandom);
+    return (
+      this.hasLostTrack && turn !== undefined && turn.attempt > 1 && turn.restartedAfterSeq === null
+    );
+  }
+
   chunk(bytes: Uint8Array): void {
     const { recorder } = this.#world;
     try {

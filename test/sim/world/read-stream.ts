@@ -125,7 +125,7 @@ class StreamReading {
     for (;;) {
       if (this.#isClosed) return;
       if (reading !== null) {
-        const { turn, text } = reading;
+        const { turn } = reading;
         const step = this.#step(read, reading);
         if (step.kind === "diverged") {
           recorder.sometimes("a reader past a restart was told so");
@@ -140,7 +140,7 @@ class StreamReading {
           }
           const hasFailed = turn.state === "failed" || turn.state === "cancelled";
           // Its end stands in the journal below what this reader has: it is told all the same.
-          const isMute = hasFailed && text === "" && !quirks.has("failedTurnEndsSilently");
+          const isMute = hasFailed && step.rest === "" && !quirks.has("failedTurnEndsSilently");
           return isMute ? this.#fail(turn, read.seq) : this.#body.end();
         }
         if (this.#process.now() >= this.#untilMs) return this.#fail(turn, read.seq);

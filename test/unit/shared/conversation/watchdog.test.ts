@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { beginTurn } from "#shared/conversation/begin-turn.ts";
-import type { BeginTurnInput } from "#shared/conversation/rpc.ts";
+import type { BeginTurnInput, CompleteTurnInput, TurnLease } from "#shared/conversation/rpc.ts";
 import { checkpoint, completeTurn, failover } from "#shared/conversation/run-turn.ts";
 import type { StoredTurn } from "#shared/conversation/store.ts";
 import { afterDispatch, afterPull, dueWork, watchdogDueMs } from "#shared/conversation/watchdog.ts";
@@ -119,6 +119,26 @@ describe("the watchdog", () => {
       segment: frames(4, 5),
     });
     expect(watchdogDueMs(aContext(store))).toBe(21_600);
+  });
+
+  it("is not ended by a Worker that never heard its cell, once the object reads it", () => {
+    const store = begin();
+    pulled(store, 11_000, { ...nothing, segment: frames(1, 3) });
+    const lease = { turnId: turnIdOf(first), attempt: 1, cell: cellA } as TurnLease;
+    const end = (segment: CompleteTurnInput["segment"], status: "failed" | "completed") =>
+      completeTurn(aContext(store, 11_600), {
+        scope,
+        turnId: lease.turnId,
+        attempt: 1,
+        segment,
+        outcome: anOutcome(lease, { status, items: [], error: saturated }),
+      });
+    expect(end(null, "failed")).toStrictEqual({ kind: "superseded" });
+    expect(end(frames(3, 3), "failed")).toStrictEqual({ kind: "superseded" });
+    expect(turnOf(store).state).toBe("running");
+    // One that has more than the journal knows how the turn ended.
+    expect(end(frames(2, 4), "failed")).toStrictEqual({ kind: "ok" });
+    expect(turnOf(store)).toMatchObject({ state: "failed", journalToSeq: 4 });
   });
 
   it("begins a lost turn anew on another cell, with the journal, and frees nothing", () => {
