@@ -101,9 +101,12 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
         log(event === "history_connected" ? "info" : "warn", event, { reason }),
     }));
   const engines = createEngines(config, log);
+  const contextTokensMax = (model: string): number =>
+    config.topology.jurisdictions.get(cell.jurisdiction)?.models.get(model)?.contextTokensMax ?? 0;
   const book = createShardBook({
     shards: config.shards.map(({ description }) => description),
     jurisdiction: cell.jurisdiction,
+    contextTokensMax,
     random: () => random.unit(),
     policy: defaultBreakerPolicy,
   });
@@ -126,8 +129,6 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     "meridian_prewarmed_tokens_total",
     "Prompt tokens computed ahead for conversations of drained shards.",
   );
-  const contextTokensMax = (model: string): number =>
-    config.topology.jurisdictions.get(cell.jurisdiction)?.models.get(model)?.contextTokensMax ?? 0;
   const warm = createWarmConversations({
     history,
     prewarmer,

@@ -15,7 +15,7 @@ import type { Usage } from "#shared/protocol/usage.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Engine } from "../ports/engine.ts";
-import type { ShardBook } from "./shard-book.ts";
+import type { ShardBook, ShardChoice } from "./shard-book.ts";
 
 /** Longest prefill that is waited for, ms; as long as a turn waits for its first token. */
 const prefillTimeoutMs = 45_000;
@@ -55,22 +55,24 @@ export function createPrewarmer(options: PrewarmerOptions): Prewarmer {
     return fresh;
   }
 
-  function choose(request: PrewarmRequest): ShardId | { readonly reason: string } {
-    const choice = book.choose(
+  function choose(request: PrewarmRequest): ShardChoice {
+    const { affinityKey, model, promptTokensEstimate, shard, tenant } = request;
+    return book.choose(
       {
-        model: request.model,
-        homeShard: request.shard as ShardId | null,
-        affinityKey: request.affinityKey,
+        model,
+        homeShard: null,
+        affinityKey,
         excluded: [],
         priority: "batch",
-        promptTokensEstimate: request.promptTokensEstimate,
+        promptTokensEstimate,
         deadlineMs: clock.nowMs() + prefillTimeoutMs,
+        tenant,
+        path: "chat/completions",
+        completionTokensMax: 1,
+        ...(shard === null ? {} : { onlyShard: shard as ShardId }),
       },
       clock.nowMs(),
     );
-    if (choice.kind === "none") return { reason: choice.reason };
-    if (request.shard === null || request.shard === choice.shard) return choice.shard;
-    return { reason: choice.rejected.find(({ id }) => id === request.shard)?.reason ?? "noShard" };
   }
 
   async function prefill(
@@ -101,8 +103,12 @@ export function createPrewarmer(options: PrewarmerOptions): Prewarmer {
 
   return {
     async warm(request, traceparent) {
-      const shard = choose(request);
-      if (typeof shard !== "string") return { kind: "unavailable", reason: shard.reason };
+      const choice = choose(request);
+      if (choice.kind === "none") {
+        const named = choice.rejected.find(({ id }) => id === request.shard);
+        return { kind: "unavailable", reason: named?.reason ?? choice.reason };
+      }
+      const { shard } = choice;
       const engine = engines.get(shard);
       if (engine === undefined) return { kind: "unavailable", reason: "noShard" };
       const own = prefillOf(shard);
@@ -116,11 +122,11 @@ export function createPrewarmer(options: PrewarmerOptions): Prewarmer {
       if (taken.kind === "wait") return { kind: "limited", retryAfterMs: taken.waitMs };
       own.budget = taken.budget;
       // Chosen and counted in one step: no await stands between.
-      const dispatch = book.begin(shard, request.promptTokensEstimate, clock.nowMs());
+      const dispatch = book.begin(choice, clock.nowMs());
       const found = await prefill(engine, request, traceparent);
       const result: TryResult =
         "reason" in found ? { kind: "failed", failure: found } : { kind: "succeeded" };
-      book.end(dispatch, result, clock.nowMs());
+      book.end(dispatch, result, 1, clock.nowMs());
       onReleased();
       if ("reason" in found) return { kind: "unavailable", reason: found.reason };
       const { cachedTokens, promptTokens } = found;

@@ -4,10 +4,12 @@ import type { Priority } from "#shared/config/topology.ts";
 import type { TryResult } from "#shared/conversation/turn-events.ts";
 import type { NoShardReason } from "#shared/conversation/turn-failure.ts";
 import type { RejectedCandidate } from "#shared/protocol/internal/turn-outcome.ts";
+import type { EngineRequest } from "#shared/protocol/internal/turn-request.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
+import type { SelectionReason } from "#shared/routing/score-shard.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { RandomSource } from "../ports/random.ts";
-import type { ShardBook } from "./shard-book.ts";
+import type { PredictedTimes, ShardBook } from "./shard-book.ts";
 
 /** What a turn wants a shard for. */
 export interface SlotRequest {
@@ -18,12 +20,24 @@ export interface SlotRequest {
   readonly priority: Priority;
   readonly promptTokensEstimate: number;
   readonly deadlineMs: number;
+  readonly tenant: string;
+  /** Of the engine. */
+  readonly path: EngineRequest["path"];
+  /** Longest answer that the client allows; null where it does not say. */
+  readonly completionTokensMax: number | null;
+  /** Set when only this shard will do. */
+  readonly onlyShard?: ShardId;
 }
 
-/** A place on a shard. `release` counts once, however often it is called. */
+/** A place on a shard. */
 export interface Slot {
   readonly shard: ShardId;
-  release(result: TryResult): void;
+  readonly reason: SelectionReason;
+  readonly predicted: PredictedTimes;
+  /** The first token is there. Repeatable. */
+  firstToken(): void;
+  /** Counts once, however often it is called; `tokens` are those of the answer that the shard has given. */
+  release(result: TryResult, tokens: number): void;
 }
 
 /** The scheduler's answer. */
@@ -85,18 +99,23 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     const nowMs = clock.nowMs();
     const choice = book.choose(request, nowMs);
     if (choice.kind === "none") {
-      if (choice.reason === "allFull") return "full";
+      if (choice.reason === "full") return "full";
       return { kind: "none", reason: choice.reason, rejected: choice.rejected };
     }
-    const { shard, rejected } = choice;
-    const dispatch = book.begin(shard, request.promptTokensEstimate, nowMs);
+    const { predicted, reason, rejected, shard } = choice;
+    const dispatch = book.begin(choice, nowMs);
     let isReleased = false;
     const slot: Slot = {
       shard,
-      release(result) {
+      reason,
+      predicted,
+      firstToken() {
+        if (!isReleased) book.firstToken(dispatch, clock.nowMs());
+      },
+      release(result, tokens) {
         if (isReleased) return;
         isReleased = true;
-        book.end(dispatch, result, clock.nowMs());
+        book.end(dispatch, result, tokens, clock.nowMs());
         serve(request.model);
       },
     };

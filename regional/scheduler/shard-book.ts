@@ -1,31 +1,31 @@
-import { breakerWeight, isAdmitting, stepBreaker, viewAt } from "#shared/breaker/breaker.ts";
+import { breakerWeight, stepBreaker, viewAt } from "#shared/breaker/breaker.ts";
 import type { BreakerEvent } from "#shared/breaker/breaker.ts";
 import type { BreakerPolicy } from "#shared/breaker/breaker-policy.ts";
-import { newBreaker } from "#shared/breaker/breaker-state.ts";
 import type { BreakerState } from "#shared/breaker/breaker-state.ts";
 import type { ShardDescription } from "#shared/config/topology.ts";
 import type { TryResult } from "#shared/conversation/turn-events.ts";
 import { invariant } from "#shared/errors/invariant.ts";
 import type { Jurisdiction, ShardId } from "#shared/residency/brands.ts";
-import { chooseShard, defaultChooseShardPolicy } from "#shared/routing/choose-shard.ts";
-import type { ChooseShardResult, ShardView } from "#shared/routing/choose-shard.ts";
+import { observeTtft } from "#shared/routing/error-ratio.ts";
+import { saturationOf } from "#shared/routing/filter-shard.ts";
+import { learnSpeed } from "#shared/routing/learn-speed.ts";
+import { selectShard } from "#shared/routing/score-shard.ts";
+import type { RejectedShard, ScoredShard, SelectionReason } from "#shared/routing/score-shard.ts";
+import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
+import { uncachedTokens, workOf } from "#shared/routing/shard-state.ts";
+import type { PromptDemand } from "#shared/routing/shard-state.ts";
 import type { ProbeResult } from "../ports/engine.ts";
+import { createAnswerLengths } from "./answer-lengths.ts";
+import type { AnswerKind } from "./answer-lengths.ts";
 import type { SlotRequest } from "./scheduler.ts";
+import { createShardEntry, stateOf } from "./shard-entry.ts";
+import type { ShardEntry, ShardSurroundings } from "./shard-entry.ts";
 
 /** How long a shard that said 429 without a wait counts as full, and the longest wait that is believed, ms. */
 const saturatedMsDefault = 500;
 const saturatedMsMax = 5_000;
-
-interface Shard {
-  readonly description: ShardDescription;
-  inFlight: number;
-  promptTokens: number;
-  breaker: BreakerState;
-  saturatedUntilMs: number;
-  isDraining: boolean;
-  /** Whether its last sign was one of life. Until it gave one it is not counted on; it may still be tried. */
-  isAlive: boolean;
-}
+/** The time to first token that a failure before it counts as, seconds: the longest that a turn waits (docs/architecture.md). */
+const failureSeconds = 45;
 
 /** A shard as metrics, readiness and health hints show it. */
 export interface ShardStatus {
@@ -38,23 +38,79 @@ export interface ShardStatus {
   readonly concurrentRequestsMax: number;
   /** Estimated prompt tokens of the turns in flight. */
   readonly promptTokens: number;
+  /** How full it is, 1 is full: the worst of slots, KV memory and prefill in front. */
+  readonly saturation: number;
+  /** Uncached prompt tokens that were sent and whose first token is not there yet. */
+  readonly pendingPrefillTokens: number;
+  /** Share of its KV memory that running requests hold or will hold. */
+  readonly kvShare: number;
+  /** Work in flight, tokens: uncached input + 2 × expected output. */
+  readonly workTokens: number;
   readonly isDraining: boolean;
   readonly isUsable: boolean;
 }
 
-/** One dispatch as it was counted; `trips` is the breaker's fence for its end. */
+/** What a chosen shard is predicted to do with the prompt. */
+export interface PredictedTimes {
+  readonly ttftSeconds: number;
+  readonly interTokenSeconds: number;
+  /** Tokens of the answer to expect, and those that 90 % of its kind stay below. */
+  readonly outputTokens: number;
+  readonly outputTokensP90: number;
+}
+
+/** A shard with its reason, or why there is none. */
+export type ShardChoice =
+  | {
+      readonly kind: "chosen";
+      readonly shard: ShardId;
+      readonly reason: SelectionReason;
+      readonly predicted: PredictedTimes;
+      /** What it was chosen for; `begin` counts it. */
+      readonly demand: ChosenDemand;
+      /** The next best, at most three. */
+      readonly runnersUp: readonly ScoredShard[];
+      readonly rejected: readonly RejectedShard[];
+    }
+  | {
+      readonly kind: "none";
+      /** `full`: waiting helps; `unhealthy`: there are shards, none may be used now; `noShard`: none fits. */
+      readonly reason: "full" | "unhealthy" | "noShard";
+      readonly rejected: readonly RejectedShard[];
+    };
+
+/** The prompt on its shard, tokens. */
+export interface ChosenDemand {
+  readonly answerKind: AnswerKind;
+  readonly inputTokens: number;
+  readonly uncachedTokens: number;
+  readonly outputTokens: number;
+  readonly workTokens: number;
+}
+
+/** One dispatch as it was counted; only the book reads it. */
 export interface Dispatch {
   readonly shard: ShardId;
-  readonly promptTokens: number;
+  /** The breaker's fence for its end. */
   readonly trips: number;
+  readonly demand: ChosenDemand;
+  readonly predictedTtftSeconds: number;
+  readonly beganAtMs: number;
+  /** Uncached tokens up to its own last one, when it was sent. */
+  readonly prefillTokens: number;
+  /** When its prefill was over; null before. */
+  firstTokenAtMs: number | null;
 }
 
 /** The counters of a cell's shards: exact, because all dispatches go through here. Everything is synchronous. */
 export interface ShardBook {
-  choose(request: SlotRequest, nowMs: number): ChooseShardResult;
+  choose(request: SlotRequest, nowMs: number): ShardChoice;
   /** Counts a dispatch; call in the same step as `choose`. */
-  begin(shard: ShardId, promptTokens: number, nowMs: number): Dispatch;
-  end(dispatch: Dispatch, result: TryResult, nowMs: number): void;
+  begin(choice: ShardChoice & { readonly kind: "chosen" }, nowMs: number): Dispatch;
+  /** The first token is there: the prefill is no longer in front of others. Repeatable. */
+  firstToken(dispatch: Dispatch, nowMs: number): void;
+  /** `tokens` are those of the answer that the shard has given, as far as is known. */
+  end(dispatch: Dispatch, result: TryResult, tokens: number, nowMs: number): void;
   probed(shard: ShardId, result: ProbeResult, nowMs: number): void;
   /** Takes the shard out of every choice, or puts it back; what runs on it goes on. */
   setDraining(shard: ShardId, isDraining: boolean): void;
@@ -66,8 +122,14 @@ export interface ShardBook {
 export interface ShardBookOptions {
   readonly shards: readonly ShardDescription[];
   readonly jurisdiction: Jurisdiction;
+  readonly contextTokensMax: (model: string) => number;
   readonly random: () => number;
   readonly policy: BreakerPolicy;
+}
+
+interface ModelGroup {
+  readonly entries: readonly ShardEntry[];
+  readonly surroundings: ShardSurroundings;
 }
 
 /** What the end of a try says of the shard. The client's faults and a full shard are nobody's failure. */
@@ -81,126 +143,210 @@ function verdictOf(result: TryResult): "success" | "failure" | "release" {
 
 /** The book of one cell. */
 export function createShardBook(options: ShardBookOptions): ShardBook {
-  const { jurisdiction, policy, random } = options;
-  const shards = new Map<ShardId, Shard>(
-    options.shards.map((description) => [
-      description.id,
-      {
-        description,
-        inFlight: 0,
-        promptTokens: 0,
-        breaker: newBreaker(),
-        saturatedUntilMs: 0,
-        isDraining: false,
-        isAlive: false,
-      },
-    ]),
-  );
-
-  function shardOf(id: ShardId): Shard {
-    const shard = shards.get(id);
-    invariant(shard !== undefined, "a shard of this cell");
-    return shard;
+  const { contextTokensMax, jurisdiction, policy, random } = options;
+  const lengths = createAnswerLengths();
+  const groups = new Map<string, ModelGroup>();
+  for (const model of new Set(options.shards.map((shard) => shard.model))) {
+    const own = options.shards.filter((shard) => shard.model === model);
+    groups.set(model, {
+      entries: own.map(createShardEntry),
+      surroundings: { jurisdiction, policy, contextTokensMax: contextTokensMax(model) },
+    });
+  }
+  // In the topology's order.
+  const entries = new Map<ShardId, ShardEntry>();
+  for (const { id, model } of options.shards) {
+    const entry = groups.get(model)?.entries.find(({ description }) => description.id === id);
+    if (entry !== undefined) entries.set(id, entry);
   }
 
-  function step(shard: Shard, event: BreakerEvent, nowMs: number): void {
-    shard.breaker = stepBreaker(shard.breaker, event, nowMs, random, policy).state;
+  function entryOf(id: ShardId): ShardEntry {
+    const entry = entries.get(id);
+    invariant(entry !== undefined, "a shard of this cell");
+    return entry;
   }
 
-  function view(shard: Shard, nowMs: number): ShardView {
-    const { concurrentRequestsMax, id, model, revision } = shard.description;
+  function groupOf(model: string): ModelGroup {
+    const group = groups.get(model);
+    invariant(group !== undefined, "a model of this cell");
+    return group;
+  }
+
+  function step(entry: ShardEntry, event: BreakerEvent, nowMs: number): void {
+    entry.breaker = stepBreaker(entry.breaker, event, nowMs, random, policy).state;
+  }
+
+  function statusOf(entry: ShardEntry, nowMs: number): ShardStatus {
+    const { breaker, description, isAlive, isDraining, own } = entry;
+    const state = stateOf(entry, groupOf(description.model).surroundings, nowMs);
     return {
-      id,
-      model,
-      revision,
-      jurisdiction,
-      concurrentRequestsMax,
-      // A shard that has just said that it is full is believed for a moment.
-      inFlight: nowMs < shard.saturatedUntilMs ? concurrentRequestsMax : shard.inFlight,
-      isDraining: shard.isDraining,
-      // Half open, no prompt is risked on a shard that does not even answer a probe.
-      isAdmitting:
-        isAdmitting(shard.breaker, nowMs) &&
-        (shard.isAlive || viewAt(shard.breaker, nowMs).kind === "closed"),
-      weight: breakerWeight(shard.breaker, nowMs, policy),
+      id: description.id,
+      model: description.model,
+      breaker: viewAt(breaker, nowMs).kind,
+      weight: breakerWeight(breaker, nowMs, policy),
+      inFlight: own.inFlight,
+      concurrentRequestsMax: description.concurrentRequestsMax,
+      promptTokens: own.promptTokens,
+      saturation: saturationOf(state, defaultSelectionPolicy.ttftSloSeconds.interactive),
+      pendingPrefillTokens: state.pendingPrefillTokens,
+      kvShare: state.kvTokens / state.kvTokensMax,
+      workTokens: state.workTokens,
+      isDraining,
+      isUsable: state.isAdmitting && isAlive && !isDraining,
     };
+  }
+
+  function releasePrefill(dispatch: Dispatch, nowMs: number): void {
+    if (dispatch.firstTokenAtMs !== null) return;
+    dispatch.firstTokenAtMs = nowMs;
+    const { own } = entryOf(dispatch.shard);
+    own.pendingPrefillTokens -= dispatch.demand.uncachedTokens;
+  }
+
+  function noteTtft(dispatch: Dispatch, seconds: number, nowMs: number): void {
+    const entry = entryOf(dispatch.shard);
+    entry.ratio = observeTtft(entry.ratio, seconds, dispatch.predictedTtftSeconds, nowMs);
+  }
+
+  function learn(entry: ShardEntry, dispatch: Dispatch, tokens: number, nowMs: number): void {
+    const { beganAtMs, demand, firstTokenAtMs, prefillTokens } = dispatch;
+    if (firstTokenAtMs === null) return;
+    lengths.observe(demand.answerKind, tokens);
+    entry.speed = learnSpeed(entry.speed, {
+      prefillTokens,
+      ttftSeconds: (firstTokenAtMs - beganAtMs) / 1_000,
+      outputTokens: tokens,
+      decodeSeconds: (nowMs - firstTokenAtMs) / 1_000,
+      batch: entry.own.inFlight,
+      kvTokens: entry.own.kvTokens,
+      replicas: 1,
+    });
   }
 
   return {
     choose(request, nowMs) {
-      const { affinityKey, excluded, homeShard, model, priority } = request;
-      const candidates = [...shards.values()]
-        .filter(({ description }) => description.model === model)
-        .map((shard) => view(shard, nowMs));
-      return chooseShard(
-        { candidates, jurisdiction, model, homeShard, affinityKey, excluded, priority },
-        random,
-        defaultChooseShardPolicy,
+      const { affinityKey, excluded, homeShard, model, onlyShard, path, priority, tenant } =
+        request;
+      const group = groups.get(model);
+      if (group === undefined) return { kind: "none", reason: "noShard", rejected: [] };
+      const { surroundings } = group;
+      const answerKind = { tenant, path, model };
+      const length = lengths.expect(answerKind, request.completionTokensMax);
+      // No shard computes more than its context: a prompt that is longer is refused by the engine, which knows its tokens.
+      const inputTokens = Math.min(
+        Math.max(1, request.promptTokensEstimate),
+        surroundings.contextTokensMax,
       );
+      const prompt: PromptDemand = {
+        jurisdiction,
+        model,
+        inputTokens,
+        outputTokens: Math.min(length.expected, surroundings.contextTokensMax - inputTokens),
+        priority,
+        homeShard,
+        affinityKey,
+        excluded,
+        allowed: onlyShard === undefined ? null : new Set([onlyShard]),
+      };
+      const selection = selectShard(
+        {
+          candidates: group.entries.map((entry) => stateOf(entry, surroundings, nowMs)),
+          cachedTokens: [],
+          prompt,
+        },
+        random,
+        defaultSelectionPolicy,
+      );
+      if (selection.kind === "none") return selection;
+      const { chosen, reason, rejected, runnersUp } = selection;
+      return {
+        kind: "chosen",
+        shard: chosen.id,
+        reason,
+        predicted: {
+          ttftSeconds: chosen.prediction.ttftSeconds,
+          interTokenSeconds: chosen.prediction.itlSeconds,
+          outputTokens: length.expected,
+          outputTokensP90: length.p90,
+        },
+        demand: {
+          answerKind,
+          inputTokens,
+          uncachedTokens: uncachedTokens(prompt, 0),
+          outputTokens: prompt.outputTokens,
+          workTokens: workOf(prompt, 0),
+        },
+        runnersUp,
+        rejected,
+      };
     },
-    begin(id, promptTokens, nowMs) {
-      const shard = shardOf(id);
-      shard.inFlight += 1;
-      shard.promptTokens += promptTokens;
-      step(shard, { kind: "dispatch" }, nowMs);
-      return { shard: id, promptTokens, trips: shard.breaker.trips };
+    begin({ demand, predicted, shard }, nowMs) {
+      const entry = entryOf(shard);
+      const { own } = entry;
+      own.inFlight += 1;
+      own.promptTokens += demand.inputTokens;
+      own.pendingPrefillTokens += demand.uncachedTokens;
+      own.kvTokens += demand.inputTokens + demand.outputTokens;
+      own.workTokens += demand.workTokens;
+      step(entry, { kind: "dispatch" }, nowMs);
+      return {
+        shard,
+        trips: entry.breaker.trips,
+        demand,
+        predictedTtftSeconds: predicted.ttftSeconds,
+        beganAtMs: nowMs,
+        prefillTokens: own.pendingPrefillTokens,
+        firstTokenAtMs: null,
+      };
     },
-    end({ promptTokens, shard: id, trips }, result, nowMs) {
-      const shard = shardOf(id);
-      shard.inFlight -= 1;
-      shard.promptTokens -= promptTokens;
+    firstToken(dispatch, nowMs) {
+      if (dispatch.firstTokenAtMs !== null) return;
+      releasePrefill(dispatch, nowMs);
+      noteTtft(dispatch, (nowMs - dispatch.beganAtMs) / 1_000, nowMs);
+    },
+    end(dispatch, result, tokens, nowMs) {
+      const { demand, shard, trips } = dispatch;
+      const entry = entryOf(shard);
+      const { own } = entry;
       const kind = verdictOf(result);
-      step(shard, { kind, trips }, nowMs);
-      if (kind === "success") shard.isAlive = true;
+      const isUnanswered = dispatch.firstTokenAtMs === null;
+      releasePrefill(dispatch, nowMs);
+      if (isUnanswered && kind !== "release") {
+        const seconds = (nowMs - dispatch.beganAtMs) / 1_000;
+        // A shard that fails fast would otherwise look quick and draw all prompts.
+        noteTtft(dispatch, kind === "success" ? seconds : failureSeconds, nowMs);
+      }
+      if (kind === "success") learn(entry, dispatch, tokens, nowMs);
+      own.inFlight -= 1;
+      own.promptTokens -= demand.inputTokens;
+      own.kvTokens -= demand.inputTokens + demand.outputTokens;
+      own.workTokens -= demand.workTokens;
+      step(entry, { kind, trips }, nowMs);
+      if (kind === "success") entry.isAlive = true;
       if (result.kind !== "failed" || result.failure.reason !== "saturated") return;
       const waitMs = Math.min(saturatedMsMax, result.failure.retryAfterMs ?? saturatedMsDefault);
-      shard.saturatedUntilMs = nowMs + waitMs;
+      entry.saturatedUntilMs = nowMs + waitMs;
     },
     probed(id, result, nowMs) {
-      const shard = shardOf(id);
-      shard.isAlive = result.ok;
-      const { kind, trips } = viewAt(shard.breaker, nowMs);
+      const entry = entryOf(id);
+      entry.isAlive = result.ok;
+      const { kind, trips } = viewAt(entry.breaker, nowMs);
       if (!result.ok) {
         // Only a closed breaker is moved: a shard that is down for a minute must not be kept away for two more.
-        if (kind === "closed") step(shard, { kind: "failure", trips }, nowMs);
+        if (kind === "closed") step(entry, { kind: "failure", trips }, nowMs);
         return;
       }
       // Live traffic outweighs what a shard says of itself: a probe helps to close a breaker, and hides no failure.
       if (kind === "halfOpen") {
-        step(shard, { kind: "dispatch" }, nowMs);
-        step(shard, { kind: "success", trips }, nowMs);
+        step(entry, { kind: "dispatch" }, nowMs);
+        step(entry, { kind: "success", trips }, nowMs);
       }
     },
     setDraining(id, isDraining) {
-      shardOf(id).isDraining = isDraining;
+      entryOf(id).isDraining = isDraining;
     },
-    runningOf(model) {
-      let sum = 0;
-      for (const { description, inFlight } of shards.values()) {
-        if (description.model === model) sum += inFlight;
-      }
-      return sum;
-    },
-    statuses: (nowMs) =>
-      [...shards.values()].map((shard) => {
-        const {
-          id,
-          model,
-          concurrentRequestsMax,
-          weight,
-          isAdmitting: isOpen,
-        } = view(shard, nowMs);
-        return {
-          id,
-          model,
-          breaker: viewAt(shard.breaker, nowMs).kind,
-          weight,
-          inFlight: shard.inFlight,
-          concurrentRequestsMax,
-          promptTokens: shard.promptTokens,
-          isDraining: shard.isDraining,
-          isUsable: isOpen && shard.isAlive && !shard.isDraining,
-        };
-      }),
+    runningOf: (model) =>
+      (groups.get(model)?.entries ?? []).reduce((sum, { own }) => sum + own.inFlight, 0),
+    statuses: (nowMs) => [...entries.values()].map((entry) => statusOf(entry, nowMs)),
   };
 }

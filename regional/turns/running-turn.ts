@@ -93,6 +93,7 @@ export function startTurn(
     isStepping = true;
     for (let next = pending.shift(); next !== undefined; next = pending.shift()) {
       const step = stepTurn(state, next, request, clock.nowMs(), policy);
+      if (step.state.try.firstAtMs !== null && state.try.firstAtMs === null) slot?.firstToken();
       state = step.state;
       if (step.reason === "firstToken") observer.firstToken(request, state);
       for (const effect of step.effects) perform(effect);
@@ -112,7 +113,7 @@ export function startTurn(
         return running?.abort();
       case "releaseShard":
         observer.tryEnded(request, effect.shard, effect.result);
-        slot?.release(effect.result);
+        slot?.release(effect.result, state.try.pieces);
         slot = null;
         return;
       case "restartAnswer":
@@ -139,6 +140,9 @@ export function startTurn(
         priority: request.priority,
         promptTokensEstimate: request.engine.promptTokensEstimate,
         deadlineMs: request.deadlineMs,
+        tenant: request.tenant,
+        path: request.engine.path,
+        completionTokensMax: request.engine.completionTokensMax,
       },
       (reply) => {
         if (reply.kind === "none") return feed({ ...reply, kind: "noShard" });

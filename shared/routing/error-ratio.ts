@@ -13,6 +13,14 @@ export interface ErrorRatio {
 export const neutralErrorRatio: ErrorRatio = { ratio: 1, atMs: 0 };
 
 /**
+ * The ratio as it counts at `nowMs`: an old one fades to 1. Otherwise a shard that was slow once and is avoided since would
+ * never be measured again.
+ */
+export function errorRatioAt({ atMs, ratio }: ErrorRatio, nowMs: number): number {
+  return 1 + (ratio - 1) * Math.exp(-Math.max(0, nowMs - atMs) / 1_000 / decaySeconds);
+}
+
+/**
  * The ratio after one more answer: up at once, down with time (peak EWMA, Finagle), within [0.5, 8]. A failure enters as its
  * timeout, otherwise a shard that fails fast would look quick and draw all traffic. Observations that are no number, or a
  * prediction of 0, change nothing.

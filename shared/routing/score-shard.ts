@@ -30,12 +30,20 @@ export type Selection =
       readonly reason: SelectionReason;
       /** The next best, at most three. */
       readonly runnersUp: readonly ScoredShard[];
+      readonly rejected: readonly RejectedShard[];
     }
   | {
       readonly kind: "none";
       /** `full`: waiting helps; `unhealthy`: there are shards, none may be used now; `noShard`: none fits. */
       readonly reason: "full" | "unhealthy" | "noShard";
+      readonly rejected: readonly RejectedShard[];
     };
+
+/** A shard that a filter took out. */
+export interface RejectedShard {
+  readonly id: ShardId;
+  readonly reason: FilterReason;
+}
 
 /** What a selection reads. */
 export interface SelectionInput {
@@ -64,18 +72,25 @@ export function selectShard(
 ): Selection {
   const { candidates, prompt } = input;
   const eligible: number[] = [];
+  const rejected: RejectedShard[] = [];
   let isFull = false;
   let isUnhealthy = false;
   for (let index = 0; index < candidates.length; index += 1) {
     const state = candidates[index];
     if (state === undefined) continue;
     const reason = filterShard(state, prompt, policy);
-    if (reason === null) eligible.push(index);
-    else if (reason === "ceiling") isFull = true;
+    if (reason === null) {
+      eligible.push(index);
+      continue;
+    }
+    rejected.push({ id: state.id, reason });
+    if (reason === "ceiling") isFull = true;
     else if (passing.has(reason)) isUnhealthy = true;
   }
-  if (eligible.length === 0)
-    return { kind: "none", reason: isFull ? "full" : isUnhealthy ? "unhealthy" : "noShard" };
+  if (eligible.length === 0) {
+    const reason = isFull ? "full" : isUnhealthy ? "unhealthy" : "noShard";
+    return { kind: "none", reason, rejected };
+  }
   const load = loadOf(input, eligible);
   const considered = eligible.length <= policy.scoredMax ? eligible : shortlist(input, eligible);
   const scored: ScoredShard[] = [];
@@ -92,7 +107,7 @@ export function selectShard(
     candidates[chosen.index]?.jurisdiction === prompt.jurisdiction,
     "a chosen shard is one of the jurisdiction",
   );
-  return { kind: "chosen", chosen, reason, runnersUp: nextBest(scored, chosen) };
+  return { kind: "chosen", chosen, reason, runnersUp: nextBest(scored, chosen), rejected };
 }
 
 interface Load {

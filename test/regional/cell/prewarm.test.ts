@@ -124,7 +124,7 @@ describe("a prewarm", () => {
     const [engine] = cell.engines;
     if (engine !== undefined) engine.answer = hangsAfter("x");
     const busy = await cell.put(aTurn());
-    expect(await warm(cell)).toEqual({ kind: "unavailable", reason: "allFull" });
+    expect(await warm(cell)).toEqual({ kind: "unavailable", reason: "full" });
     await busy.body?.cancel();
     if (engine !== undefined) engine.answer = says("x");
     await until(async () => ((await warm(cell)) as { kind: string }).kind === "warmed");

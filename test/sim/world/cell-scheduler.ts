@@ -1,4 +1,4 @@
-import type { Scheduler, SlotReply } from "#regional/scheduler/scheduler.ts";
+import type { Scheduler, Slot, SlotReply } from "#regional/scheduler/scheduler.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
 import type { Process } from "../process.ts";
 import type { World } from "./world.ts";
@@ -43,7 +43,19 @@ export function createSimScheduler(
           if (world.quirks.has("slotLeaks") && kernel.random("scheduler").chance(0.1)) return;
           book.set(shard, (book.get(shard) ?? 0) - 1);
         };
-        return { kind: "chosen", slot: { shard, release }, rejected: [], queueWaitMs: 0 };
+        const slot: Slot = {
+          shard,
+          reason: isHomeOpen ? "home" : "chance",
+          predicted: {
+            ttftSeconds: 0.1,
+            interTokenSeconds: 0.01,
+            outputTokens: 100,
+            outputTokensP90: 400,
+          },
+          firstToken: () => undefined,
+          release,
+        };
+        return { kind: "chosen", slot, rejected: [], queueWaitMs: 0 };
       };
       kernel.at(kernel.random("scheduler").unit() * 3, process, "cell.choose", answer);
       return () => {

@@ -42,9 +42,19 @@ function aScheduler(names: readonly string[], slots = 1, waitingPerModelMax = 10
   const random = { unit: () => 0.5, hex: () => "" };
   const book = createShardBook({
     shards: names.map(
-      (id) => ({ id, model: "m", revision: "1", concurrentRequestsMax: slots }) as ShardDescription,
+      (id) =>
+        ({
+          id,
+          model: "m",
+          revision: "1",
+          backend: { kind: "simulated" },
+          concurrentRequestsMax: slots,
+          kvTokensMax: 400_000,
+          pricePerHourMicroUsd: 1_000_000,
+        }) as ShardDescription,
     ),
     jurisdiction: "eu" as Jurisdiction,
+    contextTokensMax: () => 100_000,
     random: () => 0.5,
     policy: defaultBreakerPolicy,
   });
@@ -61,6 +71,9 @@ function aRequest(changes: Partial<SlotRequest> = {}): SlotRequest {
     priority: "interactive",
     promptTokensEstimate: 5,
     deadlineMs: 1_000_000,
+    tenant: "acme",
+    path: "chat/completions",
+    completionTokensMax: null,
     ...changes,
   };
 }
@@ -87,18 +100,18 @@ describe("the scheduler", () => {
     const [first, second, third] = [ask(parts), ask(parts), ask(parts)];
     expect([first, second, third].map(({ replies }) => replies.length)).toEqual([1, 0, 0]);
     parts.clock.move(100);
-    slotOf(first).release(succeeded);
+    slotOf(first).release(succeeded, 1);
     expect(second.replies).toMatchObject([{ kind: "chosen", queueWaitMs: 100 }]);
     expect(third.replies).toEqual([]);
-    slotOf(second).release(succeeded);
+    slotOf(second).release(succeeded, 1);
     expect(third.replies).toHaveLength(1);
   });
 
   it("counts a release once, however often it is called", ({ expect }) => {
     const parts = aScheduler(["a"], 2);
     const [first] = [ask(parts), ask(parts)];
-    slotOf(first).release(succeeded);
-    slotOf(first).release(succeeded);
+    slotOf(first).release(succeeded, 1);
+    slotOf(first).release(succeeded, 1);
     expect(parts.book.statuses(0)).toMatchObject([{ inFlight: 1, promptTokens: 5 }]);
   });
 
@@ -106,7 +119,7 @@ describe("the scheduler", () => {
     const parts = aScheduler(["a"]);
     const held = ask(parts);
     const waiting = ask(parts, aRequest({ excluded: ["b" as ShardId] }));
-    slotOf(held).release(succeeded);
+    slotOf(held).release(succeeded, 1);
     const late = ask(parts);
     expect([waiting.replies.length, late.replies.length]).toEqual([1, 0]);
   });
@@ -121,7 +134,7 @@ describe("the scheduler", () => {
     expect(waiting.replies).toEqual([]);
     parts.clock.move(1);
     expect(waiting.replies).toMatchObject([{ kind: "none", reason: "queueTimeout" }]);
-    slotOf(held).release(succeeded);
+    slotOf(held).release(succeeded, 1);
     expect(waiting.replies).toHaveLength(1);
     expect(parts.clock.pending()).toBe(0);
   });
@@ -140,7 +153,7 @@ describe("the scheduler", () => {
     const held = ask(parts);
     const gone = ask(parts);
     gone.cancel();
-    slotOf(held).release(succeeded);
+    slotOf(held).release(succeeded, 1);
     expect(gone.replies).toEqual([]);
     expect(parts.scheduler.waiting().size).toBe(0);
     expect(ask(parts).replies).toHaveLength(1);
@@ -158,10 +171,13 @@ describe("the scheduler", () => {
   it("believes a shard that says it is full, for a moment", ({ expect }) => {
     const parts = aScheduler(["a"], 8);
     const first = ask(parts);
-    slotOf(first).release({
-      kind: "failed",
-      failure: { reason: "saturated", status: 429, retryAfterMs: 1_000 },
-    });
+    slotOf(first).release(
+      {
+        kind: "failed",
+        failure: { reason: "saturated", status: 429, retryAfterMs: 1_000 },
+      },
+      0,
+    );
     const waiting = ask(parts);
     expect(waiting.replies).toEqual([]);
     parts.clock.move(1_000);
@@ -182,7 +198,7 @@ describe("the scheduler", () => {
     const parts = aScheduler(["a"], 8);
     const fail = (failure: Extract<TryResult, { kind: "failed" }>["failure"]) => {
       for (let count = 0; count < 5; count += 1)
-        slotOf(ask(parts)).release({ kind: "failed", failure });
+        slotOf(ask(parts)).release({ kind: "failed", failure }, 0);
     };
     fail({ reason: "clientFault", status: 400, fault: { code: "invalid_request" } });
     expect(ask(parts).replies).toMatchObject([{ kind: "chosen" }]);

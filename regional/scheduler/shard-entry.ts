@@ -1,0 +1,109 @@
+import { breakerWeight, isAdmitting, viewAt } from "#shared/breaker/breaker.ts";
+import type { BreakerPolicy } from "#shared/breaker/breaker-policy.ts";
+import { newBreaker } from "#shared/breaker/breaker-state.ts";
+import type { BreakerState } from "#shared/breaker/breaker-state.ts";
+import type { ShardDescription } from "#shared/config/topology.ts";
+import type { Jurisdiction } from "#shared/residency/brands.ts";
+import { errorRatioAt, neutralErrorRatio } from "#shared/routing/error-ratio.ts";
+import type { ErrorRatio } from "#shared/routing/error-ratio.ts";
+import type { ShardSpeed, ShardState } from "#shared/routing/shard-state.ts";
+import { startSpeed } from "#shared/routing/speed-profiles.ts";
+
+/** Batch at which a token's price is taken: engines are bought to run about this full (our choice). */
+const pricedBatch = 32;
+
+/** What the cell has sent to a shard and not seen the end of. Exact: every dispatch goes through the book. */
+export interface OwnLoad {
+  inFlight: number;
+  /** Prompt and expected answer of each request. */
+  kvTokens: number;
+  /** Uncached prompt tokens whose first token is not there yet. */
+  pendingPrefillTokens: number;
+  workTokens: number;
+  /** Estimated prompt tokens, cached ones included. */
+  promptTokens: number;
+}
+
+/** One shard of the book. */
+export interface ShardEntry {
+  readonly description: ShardDescription;
+  /** Position within the shards of its model. */
+  readonly position: number;
+  readonly own: OwnLoad;
+  breaker: BreakerState;
+  saturatedUntilMs: number;
+  isDraining: boolean;
+  /** Whether its last sign was one of life. Until it gave one it is not counted on; it may still be tried. */
+  isAlive: boolean;
+  ratio: ErrorRatio;
+  speed: ShardSpeed;
+  readonly usdPerMillionInputTokens: number;
+  readonly usdPerMillionOutputTokens: number;
+}
+
+/** A shard that nothing is known of but its description. */
+export function createShardEntry(description: ShardDescription, position: number): ShardEntry {
+  const { backend, pricePerHourMicroUsd } = description;
+  const isProfiled = backend.kind === "simulated";
+  const speed = startSpeed(
+    isProfiled ? backend.profile : undefined,
+    isProfiled ? (backend.speed ?? 1) : 1,
+  );
+  const usdPerSecond = pricePerHourMicroUsd / 1e6 / 3_600;
+  const stepSeconds = speed.stepFloorSeconds + speed.sequenceSeconds * pricedBatch;
+  return {
+    description,
+    position,
+    own: { inFlight: 0, kvTokens: 0, pendingPrefillTokens: 0, workTokens: 0, promptTokens: 0 },
+    breaker: newBreaker(),
+    saturatedUntilMs: 0,
+    isDraining: false,
+    isAlive: false,
+    ratio: neutralErrorRatio,
+    speed,
+    usdPerMillionInputTokens: (usdPerSecond / speed.prefillTokensPerSecond) * 1e6,
+    usdPerMillionOutputTokens: ((usdPerSecond * stepSeconds) / pricedBatch) * 1e6,
+  };
+}
+
+/** What every shard of a model has in common. */
+export interface ShardSurroundings {
+  readonly jurisdiction: Jurisdiction;
+  readonly contextTokensMax: number;
+  readonly policy: BreakerPolicy;
+}
+
+/** The shard as the selection sees it at `nowMs`. */
+export function stateOf(
+  entry: ShardEntry,
+  { contextTokensMax, jurisdiction, policy }: ShardSurroundings,
+  nowMs: number,
+): ShardState {
+  const { breaker, description, own } = entry;
+  const { concurrentRequestsMax, id, kvTokensMax, model, revision } = description;
+  return {
+    id,
+    model,
+    revision,
+    jurisdiction,
+    contextTokensMax,
+    isDraining: entry.isDraining,
+    // Half open, no prompt is risked on a shard that does not even answer a probe.
+    isAdmitting:
+      isAdmitting(breaker, nowMs) && (entry.isAlive || viewAt(breaker, nowMs).kind === "closed"),
+    weight: breakerWeight(breaker, nowMs, policy),
+    speed: entry.speed,
+    replicas: 1,
+    concurrentRequestsMax,
+    kvTokensMax,
+    // A shard that has just said that it is full is believed for a moment.
+    inFlight: nowMs < entry.saturatedUntilMs ? concurrentRequestsMax : own.inFlight,
+    kvTokens: own.kvTokens,
+    pendingPrefillTokens: own.pendingPrefillTokens,
+    workTokens: own.workTokens,
+    errorRatio: errorRatioAt(entry.ratio, nowMs),
+    roundTripSeconds: 0,
+    usdPerMillionInputTokens: entry.usdPerMillionInputTokens,
+    usdPerMillionOutputTokens: entry.usdPerMillionOutputTokens,
+  };
+}
