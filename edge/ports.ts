@@ -3,6 +3,7 @@ import type { CellDescription, TenantDescription, Topology } from "#shared/confi
 import type { ConversationRpc, ConversationScope } from "#shared/conversation/rpc.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
 import type { PlatformFailure } from "#shared/errors/platform-failure.ts";
+import type { CellState } from "#shared/protocol/internal/cell-state.ts";
 import type { ShardAdminState, ShardCommand } from "#shared/protocol/internal/shard-admin.ts";
 import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
 import type { CellId, Jurisdiction, TenantId } from "#shared/residency/brands.ts";
@@ -43,6 +44,8 @@ export type CellAnswer =
       readonly error: ErrorOutcome;
       readonly mayMove: boolean;
       readonly shard: string | null;
+      /** The cell's degradation level; null where it told none. */
+      readonly level: string | null;
     }
   /** No answer, none that a cell gives (`notACell`), or one that is about the call and not about the turn. */
   | { readonly kind: "unreachable"; readonly failure: PlatformFailure | "timeout" | "notACell" };
@@ -72,6 +75,8 @@ export type CellAdminAnswer =
 /** The operators' calls to cells. Every failure is a value. */
 export interface CellAdmin {
   shards(cell: CellDescription): Promise<CellAdminAnswer>;
+  /** Null when the cell does not answer, or not as one. */
+  state(cell: CellDescription): Promise<CellState | null>;
   /** Answers with the shard that the command is about, as it is then; durable in the cell. */
   command(cell: CellDescription, command: ShardCommand): Promise<CellAdminAnswer>;
 }

@@ -1,6 +1,7 @@
 import { Hono } from "hono";
 import { adminShardRoutes } from "./routes/admin-shards.ts";
 import type { CellDeps } from "./routes/cell-deps.ts";
+import { cellStateRoutes } from "./routes/cell-state.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { historyRoutes } from "./routes/history.ts";
 import { prewarmRoutes } from "./routes/prewarm.ts";
@@ -22,6 +23,7 @@ export function createCellApp(deps: CellDeps): Hono {
   app.route("/", historyRoutes(deps));
   app.route("/", adminShardRoutes(deps));
   app.route("/", prewarmRoutes(deps));
+  app.route("/", cellStateRoutes(deps));
   app.notFound(() => respondError({ code: "not_found", message: "There is nothing here." }));
   app.onError((error) => {
     deps.log("error", "internal_error", { reason: error.name });

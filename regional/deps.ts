@@ -6,6 +6,7 @@ import type { QueuePolicy } from "#shared/admission/queue-policy.ts";
 import { defaultBreakerPolicy } from "#shared/breaker/breaker-policy.ts";
 import { defaultTurnPolicy } from "#shared/conversation/turn-policy.ts";
 import type { TurnPolicy } from "#shared/conversation/turn-policy.ts";
+import type { LevelPolicy } from "#shared/overload/level-policy.ts";
 import { createEncoder } from "#shared/protocol/encoders/create-encoder.ts";
 import type { HistoryStore } from "#shared/protocol/internal/history.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
@@ -27,6 +28,9 @@ import type { CellConfig } from "./config.ts";
 import { openHistory } from "./history/index.ts";
 import type { DrainFile } from "./ports/drain-file.ts";
 import type { Engine } from "./ports/engine.ts";
+import { createLevelSource } from "./overload/level-source.ts";
+import { registerOverloadGauges } from "./overload/overload-gauges.ts";
+import { watchQueue } from "./overload/queue-watch.ts";
 import { createProber, defaultProberPolicy } from "./prober/prober.ts";
 import type { NotReadyReason, Readiness } from "./routes/cell-deps.ts";
 import { registerCellGauges } from "./scheduler/cell-gauges.ts";
@@ -73,6 +77,7 @@ export interface CellOverrides {
   readonly turnPolicy?: Partial<TurnPolicy>;
   readonly queuePolicy?: Partial<QueuePolicy>;
   readonly registryPolicy?: Partial<RegistryPolicy>;
+  readonly levelPolicy?: LevelPolicy;
   readonly bufferBytesMax?: number;
 }
 
@@ -110,11 +115,29 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     random: () => random.unit(),
     policy: defaultBreakerPolicy,
   });
-  const scheduler = createScheduler({
-    book,
+  const scheduler = watchQueue(
+    createScheduler({
+      book,
+      clock,
+      random,
+      policy: { ...defaultQueuePolicy, ...overrides.queuePolicy },
+    }),
     clock,
-    random,
-    policy: { ...defaultQueuePolicy, ...overrides.queuePolicy },
+  );
+  const levelChanges = metrics.counter(
+    "meridian_overload_level_changes_total",
+    "Changes of the degradation level, by the new level and what caused it.",
+  );
+  const level = createLevelSource({
+    statuses: () => book.statuses(clock.nowMs()),
+    queueDelay: () => scheduler.queueDelay(),
+    clock,
+    ...(overrides.levelPolicy === undefined ? {} : { policy: overrides.levelPolicy }),
+    onChange(changed, reason) {
+      levelChanges.add({ level: String(changed), cause: reason });
+      log(changed === 0 ? "info" : "warn", "level_changed", { count: changed, reason });
+      publisher?.notify();
+    },
   });
   const budget = createBufferBudget(overrides.bufferBytesMax ?? bufferBytesMax);
   const usage = createUsageQueue(history, clock);
@@ -160,6 +183,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
           telemetry.ended(request, outcome);
           prewarmer.measured(outcome);
           warm.ended(request, outcome);
+          level.ended(outcome);
         },
       },
     },
@@ -171,6 +195,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     leaveShard: (shard) => registry.leaveShard(shard),
     onUndrained: () => scheduler.wake(),
   });
+  registerOverloadGauges(metrics, level);
   registerCellGauges(metrics, {
     book,
     scheduler,
@@ -195,7 +220,12 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
           cell: cell.id,
           nowMs: () => clock.nowMs(),
           snapshot: () =>
-            describeCell(book.statuses(clock.nowMs()), scheduler.waiting(), isDraining),
+            describeCell(
+              book.statuses(clock.nowMs()),
+              scheduler.waiting(),
+              isDraining,
+              level.level(),
+            ),
           onFailure: () => publishFailures.add({}),
         });
   const prober = createProber({
@@ -230,6 +260,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
       nowMs: () => clock.nowMs(),
     }),
     registry,
+    level,
     drains,
     prewarmer,
     warm,
@@ -247,10 +278,12 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     log,
     start() {
       void askDatabase();
+      level.tick();
       stops.push(
         prober.start(),
         clock.every(turnTickMs, () => {
           registry.tick();
+          level.tick();
           scheduler.wake();
         }),
         clock.every(sweepMs, () => {

@@ -13,6 +13,10 @@ const shardsSchema = z.object({
   data: z.array(z.object({ id: z.string(), state: z.string(), in_flight: z.number().nullable() })),
 });
 
+const cellsSchema = z.object({
+  data: z.array(z.object({ id: z.string(), level: z.number().nullable() })),
+});
+
 /** One line of the answer. */
 interface PartState {
   readonly part: string;
@@ -50,6 +54,20 @@ async function askDrains(file: DevFile): Promise<ReadonlyMap<string, string>> {
   return notes;
 }
 
+/** Degradation levels of cells, by id; empty when the edge does not tell. */
+async function askLevels(file: DevFile): Promise<ReadonlyMap<string, string>> {
+  try {
+    const response = await fetch(`${file.edge.url}/admin/v1/cells`, {
+      headers: { authorization: `Bearer ${file.keys["admin"] ?? ""}` },
+      signal: AbortSignal.timeout(answerMsMax),
+    });
+    const { data } = cellsSchema.parse(await response.json());
+    return new Map(data.map(({ id, level }) => [id, level === null ? "" : `, level ${level}`]));
+  } catch {
+    return new Map();
+  }
+}
+
 /** Whether something accepts connections there: the database itself is asked by its cell. */
 function askTcp(url: string): Promise<string> {
   const { hostname, port } = new URL(url);
@@ -77,7 +95,7 @@ function askAll(file: DevFile): Promise<readonly PartState[]> {
   );
 }
 
-/** `status`: asks every part of a running `npm run dev`; a drained shard is shown as one, and is ready. 0 when all are ready, 1 when not or when nothing runs. */
+/** `status`: asks every part of a running `npm run dev`; a cell's degradation level is shown, and a drained shard as one; both are ready. 0 when all are ready, 1 when not or when nothing runs. */
 export async function runStatusCommand(statePath: string, io: CommandIo): Promise<number> {
   const path = join(resolve(io.folder, statePath), "dev.json");
   let file: DevFile;
@@ -87,9 +105,14 @@ export async function runStatusCommand(statePath: string, io: CommandIo): Promis
     io.error(`Nothing runs here: ${path} does not exist. Start with npm run dev.`);
     return 1;
   }
-  const [states, drains] = await Promise.all([askAll(file), askDrains(file)]);
+  const [states, drains, levels] = await Promise.all([
+    askAll(file),
+    askDrains(file),
+    askLevels(file),
+  ]);
   const rows = states.map(({ part, id, state }) => {
-    const note = part === "shard" ? (drains.get(id) ?? "") : "";
+    const notes = part === "shard" ? drains : part === "cell" ? levels : null;
+    const note = notes?.get(id) ?? "";
     return [part, id, `${state}${note}`];
   });
   for (const line of formatTable([["PART", "ID", "STATE"], ...rows])) io.out(line);

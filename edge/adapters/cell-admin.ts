@@ -1,4 +1,5 @@
 import { classifyPlatformFailure } from "#shared/errors/platform-failure.ts";
+import { parseCellState } from "#shared/protocol/internal/cell-state.ts";
 import { parseShardStates } from "#shared/protocol/internal/shard-admin.ts";
 import type { CellAdmin, CellAdminAnswer } from "../ports.ts";
 import type { CellRequest } from "./cell-fetch.ts";
@@ -32,6 +33,20 @@ export function createCellAdmin(request: CellRequest): CellAdmin {
     }
   }
   return {
+    state: async (cell) => {
+      try {
+        const response = await request(
+          cell,
+          { method: "GET", path: "/internal/cell", body: "" },
+          AbortSignal.timeout(answerTimeoutMs),
+        );
+        if (response.status === 200) return parseCellState(await response.json());
+        await response.body?.cancel();
+        return null;
+      } catch {
+        return null;
+      }
+    },
     shards: (cell) => ask(cell, "GET", ""),
     command: (cell, command) => ask(cell, "POST", JSON.stringify(command)),
   };

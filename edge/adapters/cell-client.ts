@@ -5,7 +5,7 @@ import type { ErrorCode } from "#shared/errors/codes.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
 import { classifyPlatformFailure } from "#shared/errors/platform-failure.ts";
 import { outcomeHeader, overloadHeader } from "#shared/protocol/internal/stream.ts";
-import { readOutcomeHeader } from "../turns/lane-answer.ts";
+import { readLevel, readOutcomeHeader } from "../turns/lane-answer.ts";
 import type { CellAnswer, CellCall, CellClient } from "../ports.ts";
 import type { CellRequest } from "./cell-fetch.ts";
 
@@ -94,6 +94,7 @@ async function answerOf(response: Response): Promise<CellAnswer> {
     error,
     mayMove: mayMove(response, error),
     shard: response.headers.get("x-meridian-shard"),
+    level: readLevel(response.headers),
   };
 }
 

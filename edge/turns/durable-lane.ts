@@ -11,7 +11,7 @@ import { beginTurn, composeTurn, engineBodyOf, leasedRequest } from "./durable-t
 import type { DurableTurn, TurnPlace } from "./durable-turn.ts";
 import { answerBackground } from "./background-turn.ts";
 import { renderErrorFrames } from "./error-frames.ts";
-import { answerHeaders, refuse, streamContentType } from "./lane-answer.ts";
+import { answerHeaders, levelHeaders, refuse, streamContentType } from "./lane-answer.ts";
 import type { LaneAnswer } from "./lane-answer.ts";
 import type { PreparedTurn } from "./prepared-turn.ts";
 import { RelayDriver } from "./relay-driver.ts";
@@ -72,6 +72,7 @@ class DurableRun {
         error: engine.error,
         mayMove: false,
         shard: null,
+        level: null,
       });
     }
     const { requestId, traceparent } = this.#facts;
@@ -217,6 +218,7 @@ class DurableRun {
       const headers = answerHeaders({
         contentType: streamContentType,
         shard: hops.shard,
+        level: driver.level,
         ...parts,
       });
       return { response: new Response(driver.readable, { headers }), hops };
@@ -231,12 +233,14 @@ class DurableRun {
     if (error !== null || body === null) {
       return refuse(error ?? noCapacity, known, {
         ...reservation.headers,
+        ...levelHeaders(driver.level),
         "x-meridian-conversation": ids.conversationId,
       });
     }
     const headers = answerHeaders({
       contentType: "application/json",
       shard: known.shard,
+      level: driver.level,
       ...parts,
     });
     return { response: new Response(body, { headers }), hops: known };

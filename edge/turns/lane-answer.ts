@@ -1,6 +1,6 @@
 import { errorResponseParts } from "#shared/errors/gateway-error.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
-import { outcomeHeader } from "#shared/protocol/internal/stream.ts";
+import { levelHeader, outcomeHeader } from "#shared/protocol/internal/stream.ts";
 import { parseTurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
 import type { TurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
 import type { Hops } from "../request-facts.ts";
@@ -19,20 +19,33 @@ export const streamContentType = "text/event-stream; charset=utf-8";
 export function answerHeaders(parts: {
   readonly contentType: string;
   readonly shard: string | null;
+  /** Degradation level of the cell that answers; null where none was asked. */
+  readonly level?: string | null;
   readonly conversationId?: string;
   readonly streamId?: string;
   readonly rateLimit?: Readonly<Record<string, string>>;
 }): Headers {
   const headers = new Headers({
     "content-type": parts.contentType,
-    "x-meridian-level": "0",
     ...parts.rateLimit,
   });
+  if (typeof parts.level === "string") headers.set(levelHeader, parts.level);
   if (parts.shard !== null) headers.set("x-meridian-shard", parts.shard);
   if (parts.conversationId !== undefined)
     headers.set("x-meridian-conversation", parts.conversationId);
   if (parts.streamId !== undefined) headers.set("x-meridian-stream", parts.streamId);
   return headers;
+}
+
+/** The degradation level that a cell's answer tells; null for none. */
+export function readLevel(headers: Headers): string | null {
+  const text = headers.get(levelHeader) ?? "";
+  return /^[0-4]$/.test(text) ? text : null;
+}
+
+/** The level as a header of an answer; empty where no cell told one. */
+export function levelHeaders(level: string | null): Record<string, string> {
+  return level === null ? {} : { [levelHeader]: level };
 }
 
 /** An error answer of a lane, with the hops that led to it. */

@@ -16,6 +16,7 @@ import type { ScannedBlocks } from "#shared/protocol/block-scanner.ts";
 import { parseTurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
 import type { TurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
 import type { CellAnswer } from "../ports.ts";
+import { readLevel } from "./lane-answer.ts";
 
 /** What the relay asks of the turn's object. All are repeatable and never throw. */
 export interface RelayObject {
@@ -107,6 +108,7 @@ export class RelayDriver {
   readonly #begun = Promise.withResolvers<void>();
   readonly #done = Promise.withResolvers<RelayEnd>();
   #answer: Extract<CellAnswer, { kind: "answer" }> | null = null;
+  #level: string | null = null;
 
   constructor(parts: RelayParts) {
     this.#parts = parts;
@@ -133,6 +135,11 @@ export class RelayDriver {
     return this.#answer;
   }
 
+  /** Degradation level of the cell that was asked last; null where it told none. */
+  get level(): string | null {
+    return this.#level;
+  }
+
   /** The turn as leased at present. */
   get turn(): RelayTurn {
     return this.#state.turn;
@@ -152,9 +159,11 @@ export class RelayDriver {
     switch (answer.kind) {
       case "answer":
         this.#answer = answer;
+        this.#level = readLevel(answer.headers);
         void this.#read(answer.body);
         return;
       case "refused":
+        this.#level = answer.level;
         this.#feed({ kind: "refused", error: answer.error, mayMove: answer.mayMove });
         return;
       case "unreachable":

@@ -8,7 +8,14 @@ import { asTurnId } from "#shared/residency/identifiers.ts";
 import type { CellAnswer, EdgeDeps } from "../ports.ts";
 import type { Hops, RequestFacts } from "../request-facts.ts";
 import { renderErrorFrames } from "./error-frames.ts";
-import { answerHeaders, readOutcomeHeader, refuse, streamContentType } from "./lane-answer.ts";
+import {
+  answerHeaders,
+  levelHeaders,
+  readLevel,
+  readOutcomeHeader,
+  refuse,
+  streamContentType,
+} from "./lane-answer.ts";
 import type { LaneAnswer } from "./lane-answer.ts";
 import type { PreparedTurn } from "./prepared-turn.ts";
 import { RelayDriver } from "./relay-driver.ts";
@@ -173,6 +180,7 @@ function passThrough(
   const headers = answerHeaders({
     contentType: "application/json",
     shard: outcome.shard,
+    level: readLevel(answer.headers),
     rateLimit: reservation.headers,
   });
   return {
@@ -279,6 +287,7 @@ async function relay(
   const headers = answerHeaders({
     contentType: streamContentType,
     shard,
+    level: driver.level,
     rateLimit: reservation.headers,
   });
   return { response: new Response(driver.readable, { headers }), hops: { ...hops, shard } };
@@ -306,7 +315,8 @@ export async function runStateless(
   const hops: Hops = { hasObject: false, cell, shard: null, rejected };
   if (answer?.kind !== "answer" || cell === null) {
     reservation.settle({ kind: "nothing" });
-    return refuse(errorOf(answer), hops, reservation.headers);
+    const level = answer?.kind === "refused" ? answer.level : null;
+    return refuse(errorOf(answer), hops, { ...reservation.headers, ...levelHeaders(level) });
   }
   return prepared.generation.stream
     ? relay(deps, facts, prepared, { request, cell, answer, hops, reservation, abort, signal })

@@ -3,6 +3,7 @@ import type { HistoryStore } from "#shared/protocol/internal/history.ts";
 import type { Log } from "#shared/telemetry/log-record.ts";
 import type { MetricsRegistry } from "#shared/telemetry/metrics.ts";
 import type { CallVerifier } from "../ports/call-verifier.ts";
+import type { LevelSource } from "../overload/level-source.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { RandomSource } from "../ports/random.ts";
 import type { Prewarmer } from "../scheduler/prewarmer.ts";
@@ -24,6 +25,7 @@ export interface CellDeps {
   readonly cell: CellDescription;
   readonly verifier: CallVerifier;
   readonly registry: TurnRegistry;
+  readonly level: LevelSource;
   readonly drains: ShardDrains;
   readonly prewarmer: Prewarmer;
   readonly warm: WarmConversations;

@@ -1,13 +1,16 @@
 import { errorResponseParts } from "#shared/errors/gateway-error.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
-import { outcomeHeader, overloadHeader } from "#shared/protocol/internal/stream.ts";
+import { levelHeader, outcomeHeader, overloadHeader } from "#shared/protocol/internal/stream.ts";
 import type { TurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
+import type { CellDeps } from "./cell-deps.ts";
 
-/** Headers that say where an answer was made. */
-export function placeHeaders(cell: string, shard: string | null): Record<string, string> {
-  return shard === null
-    ? { "x-meridian-cell": cell }
-    : { "x-meridian-cell": cell, "x-meridian-shard": shard };
+/** Headers that say where an answer was made, and the cell's degradation level at its beginning. */
+export function placeHeaders(
+  { cell, level }: Pick<CellDeps, "cell" | "level">,
+  shard: string | null,
+): Record<string, string> {
+  const headers = { "x-meridian-cell": cell.id, [levelHeader]: String(level.level()) };
+  return shard === null ? headers : { ...headers, "x-meridian-shard": shard };
 }
 
 /** An outcome as a header: base64url of its JSON, without items and body. */

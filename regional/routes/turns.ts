@@ -6,7 +6,7 @@ import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
 import { continueTrace } from "#shared/telemetry/traceparent.ts";
 import type { RunningTurn } from "../turns/running-turn.ts";
 import type { CellDeps } from "./cell-deps.ts";
-import { respondError, respondJson } from "./respond.ts";
+import { placeHeaders, respondError, respondJson } from "./respond.ts";
 import { openSignedCall, readJson } from "./signed-call.ts";
 import { answerTurn, followTurn, stopTurn } from "./turn-answer.ts";
 
@@ -33,7 +33,7 @@ export function turnRoutes(deps: CellDeps): Hono {
       deps.random.hex(8),
     );
     const begun = deps.registry.begin(request, trace);
-    if (begun.kind === "refused") return respondError(begun.error);
+    if (begun.kind === "refused") return respondError(begun.error, placeHeaders(deps, null));
     if (begun.kind === "fenced" || begun.kind === "gone") return respondError(fenced);
     // The caller reads the turn later: it runs whether anybody does or not.
     if (context.req.query("detached") === "true") return respondJson({ kind: begun.kind }, 202);

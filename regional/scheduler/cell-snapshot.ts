@@ -1,4 +1,5 @@
 import type { CellHint, ShardHint } from "#shared/health/hint.ts";
+import type { DegradationLevel } from "#shared/overload/level-policy.ts";
 import type { ShardStatus } from "./shard-book.ts";
 
 /** What a cell tells the edges about itself: coarse numbers, no URLs, no tenants. */
@@ -6,6 +7,7 @@ export function describeCell(
   statuses: readonly ShardStatus[],
   waiting: ReadonlyMap<string, number>,
   isDraining: boolean,
+  level: DegradationLevel,
 ): Pick<CellHint, "weight" | "saturation" | "level" | "models" | "shards"> {
   const capacity = statuses.reduce((sum, shard) => sum + shard.concurrentRequestsMax, 0);
   const usable = statuses.reduce((sum, shard) => sum + usableCapacity(shard), 0);
@@ -13,7 +15,7 @@ export function describeCell(
   return {
     weight: isDraining || capacity === 0 ? 0 : round(usable / capacity),
     saturation: usable === 0 ? 0 : round(inFlight / usable),
-    level: 0,
+    level,
     models: [...new Set(statuses.filter(isServing).map(({ model }) => model))].toSorted(),
     shards: statuses.map((shard) => hintOf(shard, waiting.get(shard.model) ?? 0)),
   };

@@ -21,6 +21,9 @@ export const outcomeHeader = "x-meridian-outcome";
 /** Set to `cell` on a 429 when the whole cell is full, so that the edge may try another cell of the jurisdiction. */
 export const overloadHeader = "x-overload";
 
+/** The cell's degradation level, 0 to 4, on each answer about a turn; the edge passes it on. */
+export const levelHeader = "x-meridian-level";
+
 /** One event for the client: `event` (null for chat completions) and the text after `data:`, without line breaks. */
 export interface ClientFrame {
   readonly event: string | null;

@@ -76,7 +76,11 @@ export function streamOf(blocks: readonly (string | null)[]): Response {
     },
   });
   return new Response(body, {
-    headers: { "content-type": "text/event-stream", "x-meridian-shard": "eu-west-1a/llama-0" },
+    headers: {
+      "content-type": "text/event-stream",
+      "x-meridian-shard": "eu-west-1a/llama-0",
+      "x-meridian-level": "1",
+    },
   });
 }
 
@@ -91,7 +95,7 @@ export function healthyAnswer(turn: TurnRequest): Response {
   const base64 = btoa(outcome).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
   return Response.json(
     { id: turn.rendering.publicId, answerText },
-    { headers: { "x-meridian-outcome": base64 } },
+    { headers: { "x-meridian-outcome": base64, "x-meridian-level": "1" } },
   );
 }
 

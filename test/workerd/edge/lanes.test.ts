@@ -36,7 +36,7 @@ describe("the stateless lane", () => {
     expect(answer.status).toBe(200);
     expect(answer.headers.get("content-type")).toBe("application/json");
     expect(answer.headers.get("x-meridian-shard")).toMatch(/^eu-/);
-    expect(answer.headers.get("x-meridian-level")).toBe("0");
+    expect(answer.headers.get("x-meridian-level")).toBe("1");
     expect(answer.headers.get("x-meridian-receipt")).toMatch(/^[\w-]+\.[\w-]+$/);
     expect(answer.headers.get("cache-control")).toBe("no-store");
     expect(answer.headers.get("x-meridian-outcome")).toBeNull();
