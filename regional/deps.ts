@@ -36,6 +36,7 @@ import type { NotReadyReason, Readiness } from "./routes/cell-deps.ts";
 import { registerCellGauges } from "./scheduler/cell-gauges.ts";
 import { describeCell } from "./scheduler/cell-snapshot.ts";
 import { createPrewarmer } from "./scheduler/prewarmer.ts";
+import { createPromptKeys } from "./scheduler/prompt-keys.ts";
 import { createScheduler } from "./scheduler/scheduler.ts";
 import { createShardBook } from "./scheduler/shard-book.ts";
 import { createShardDrains } from "./scheduler/shard-drains.ts";
@@ -105,7 +106,9 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
       onLog: ({ event, reason }) =>
         log(event === "history_connected" ? "info" : "warn", event, { reason }),
     }));
-  const engines = createEngines(config, log);
+  const cacheSalt = createCacheSalt(config.cacheSaltKey);
+  const promptKeys = createPromptKeys(cacheSalt);
+  const engines = createEngines(config, cacheSalt, log);
   const contextTokensMax = (model: string): number =>
     config.topology.jurisdictions.get(cell.jurisdiction)?.models.get(model)?.contextTokensMax ?? 0;
   const book = createShardBook({
@@ -145,6 +148,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     book,
     engines,
     clock,
+    promptKeys,
     onReleased: () => scheduler.wake(),
     ...(overrides.prewarmPolicy === undefined ? {} : { policy: overrides.prewarmPolicy }),
   });
@@ -175,6 +179,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
       engines,
       createEncoder,
       contextTokensMax,
+      promptKeys,
       clock,
       policy: { ...defaultTurnPolicy, ...overrides.turnPolicy },
       observer: {
@@ -316,8 +321,11 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
   };
 }
 
-function createEngines(config: CellConfig, log: Log): ReadonlyMap<ShardId, Engine> {
-  const cacheSalt = createCacheSalt(config.cacheSaltKey);
+function createEngines(
+  config: CellConfig,
+  cacheSalt: ReturnType<typeof createCacheSalt>,
+  log: Log,
+): ReadonlyMap<ShardId, Engine> {
   return new Map(
     config.shards.map(({ allowsPrivateAddresses, apiKey, description, engineModel, url }) => [
       description.id,

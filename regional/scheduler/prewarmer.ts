@@ -15,6 +15,7 @@ import type { Usage } from "#shared/protocol/usage.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Engine } from "../ports/engine.ts";
+import type { PromptKeys } from "./prompt-keys.ts";
 import type { ShardBook, ShardChoice } from "./shard-book.ts";
 
 /** Longest prefill that is waited for, ms; as long as a turn waits for its first token. */
@@ -33,6 +34,7 @@ export interface PrewarmerOptions {
   readonly engines: ReadonlyMap<ShardId, Engine>;
   readonly clock: Clock;
   readonly policy?: PrewarmPolicy;
+  readonly promptKeys: PromptKeys;
   /** A shard has a slot again. */
   readonly onReleased: () => void;
 }
@@ -44,7 +46,7 @@ interface ShardPrefill {
 
 /** The prewarmer of one cell. */
 export function createPrewarmer(options: PrewarmerOptions): Prewarmer {
-  const { book, clock, engines, onReleased, policy = defaultPrewarmPolicy } = options;
+  const { book, clock, engines, onReleased, policy = defaultPrewarmPolicy, promptKeys } = options;
   const shards = new Map<ShardId, ShardPrefill>();
 
   function prefillOf(shard: ShardId): ShardPrefill {
@@ -56,7 +58,9 @@ export function createPrewarmer(options: PrewarmerOptions): Prewarmer {
   }
 
   function choose(request: PrewarmRequest): ShardChoice {
-    const { affinityKey, model, promptTokensEstimate, shard, tenant } = request;
+    const { affinityKey, body, conversationId, jurisdiction, model, promptTokensEstimate } =
+      request;
+    const { shard, tenant } = request;
     return book.choose(
       {
         model,
@@ -67,6 +71,8 @@ export function createPrewarmer(options: PrewarmerOptions): Prewarmer {
         promptTokensEstimate,
         deadlineMs: clock.nowMs() + prefillTimeoutMs,
         tenant,
+        conversationId,
+        promptKeys: promptKeys({ tenant, jurisdiction, model, path: "chat/completions", body }),
         path: "chat/completions",
         completionTokensMax: 1,
         ...(shard === null ? {} : { onlyShard: shard as ShardId }),
@@ -126,7 +132,9 @@ export function createPrewarmer(options: PrewarmerOptions): Prewarmer {
       const found = await prefill(engine, request, traceparent);
       const result: TryResult =
         "reason" in found ? { kind: "failed", failure: found } : { kind: "succeeded" };
-      book.end(dispatch, result, 1, clock.nowMs());
+      const prompt =
+        "reason" in found ? null : { tokens: found.promptTokens, cachedTokens: found.cachedTokens };
+      book.end(dispatch, result, { tokens: 1, prompt }, clock.nowMs());
       onReleased();
       if ("reason" in found) return { kind: "unavailable", reason: found.reason };
       const { cachedTokens, promptTokens } = found;

@@ -6,10 +6,9 @@ import type { NoShardReason } from "#shared/conversation/turn-failure.ts";
 import type { RejectedCandidate } from "#shared/protocol/internal/turn-outcome.ts";
 import type { EngineRequest } from "#shared/protocol/internal/turn-request.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
-import type { SelectionReason } from "#shared/routing/score-shard.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { RandomSource } from "../ports/random.ts";
-import type { PredictedTimes, ShardBook } from "./shard-book.ts";
+import type { AnswerSeen, ChoiceReason, PredictedTimes, ShardBook } from "./shard-book.ts";
 
 /** What a turn wants a shard for. */
 export interface SlotRequest {
@@ -21,6 +20,10 @@ export interface SlotRequest {
   readonly promptTokensEstimate: number;
   readonly deadlineMs: number;
   readonly tenant: string;
+  /** Null on the stateless lane. */
+  readonly conversationId: string | null;
+  /** Keys of the prompt's leading chunks (prompt-keys.ts). */
+  readonly promptKeys: readonly number[];
   /** Of the engine. */
   readonly path: EngineRequest["path"];
   /** Longest answer that the client allows; null where it does not say. */
@@ -32,12 +35,12 @@ export interface SlotRequest {
 /** A place on a shard. */
 export interface Slot {
   readonly shard: ShardId;
-  readonly reason: SelectionReason;
+  readonly reason: ChoiceReason;
   readonly predicted: PredictedTimes;
   /** The first token is there. Repeatable. */
   firstToken(): void;
-  /** Counts once, however often it is called; `tokens` are those of the answer that the shard has given. */
-  release(result: TryResult, tokens: number): void;
+  /** Counts once, however often it is called. */
+  release(result: TryResult, seen: AnswerSeen): void;
 }
 
 /** The scheduler's answer. */
@@ -112,10 +115,10 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       firstToken() {
         if (!isReleased) book.firstToken(dispatch, clock.nowMs());
       },
-      release(result, tokens) {
+      release(result, seen) {
         if (isReleased) return;
         isReleased = true;
-        book.end(dispatch, result, tokens, clock.nowMs());
+        book.end(dispatch, result, seen, clock.nowMs());
         serve(request.model);
       },
     };

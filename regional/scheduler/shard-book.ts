@@ -8,18 +8,28 @@ import { invariant } from "#shared/errors/invariant.ts";
 import type { Jurisdiction, ShardId } from "#shared/residency/brands.ts";
 import { observeTtft } from "#shared/routing/error-ratio.ts";
 import { saturationOf } from "#shared/routing/filter-shard.ts";
+import { observeTokens } from "#shared/routing/held-tokens.ts";
 import { learnSpeed } from "#shared/routing/learn-speed.ts";
 import { selectShard } from "#shared/routing/score-shard.ts";
-import type { RejectedShard, ScoredShard, SelectionReason } from "#shared/routing/score-shard.ts";
+import type {
+  RejectedShard,
+  ScoredShard,
+  Selection,
+  SelectionInput,
+  SelectionReason,
+} from "#shared/routing/score-shard.ts";
 import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
 import { uncachedTokens, workOf } from "#shared/routing/shard-state.ts";
 import type { PromptDemand } from "#shared/routing/shard-state.ts";
 import type { ProbeResult } from "../ports/engine.ts";
 import { createAnswerLengths } from "./answer-lengths.ts";
 import type { AnswerKind } from "./answer-lengths.ts";
+import { createHomeMemory } from "./home-memory.ts";
+import { createModelShards } from "./model-shards.ts";
+import type { ModelShards } from "./model-shards.ts";
 import type { SlotRequest } from "./scheduler.ts";
 import { createShardEntry, stateOf } from "./shard-entry.ts";
-import type { ShardEntry, ShardSurroundings } from "./shard-entry.ts";
+import type { ShardEntry } from "./shard-entry.ts";
 
 /** How long a shard that said 429 without a wait counts as full, and the longest wait that is believed, ms. */
 const saturatedMsDefault = 500;
@@ -59,12 +69,16 @@ export interface PredictedTimes {
   readonly outputTokensP90: number;
 }
 
+/** Why a shard was chosen; `overflow`: the tenant's own set had no room or was ill. */
+export type ChoiceReason = SelectionReason | "overflow";
+
 /** A shard with its reason, or why there is none. */
 export type ShardChoice =
   | {
       readonly kind: "chosen";
       readonly shard: ShardId;
-      readonly reason: SelectionReason;
+      readonly reason: ChoiceReason;
+      readonly score: number;
       readonly predicted: PredictedTimes;
       /** What it was chosen for; `begin` counts it. */
       readonly demand: ChosenDemand;
@@ -86,6 +100,18 @@ export interface ChosenDemand {
   readonly uncachedTokens: number;
   readonly outputTokens: number;
   readonly workTokens: number;
+  /** KV memory that it takes beyond what prompts with the same prefix have in common. */
+  readonly kvTokens: number;
+  readonly promptKeys: readonly number[];
+  readonly conversationId: string | null;
+}
+
+/** What an answer showed when it ended. */
+export interface AnswerSeen {
+  /** Tokens of the answer that the shard has given, as far as is known. */
+  readonly tokens: number;
+  /** The prompt as the engine counted it; null where it did not say. */
+  readonly prompt: { readonly tokens: number; readonly cachedTokens: number } | null;
 }
 
 /** One dispatch as it was counted; only the book reads it. */
@@ -109,8 +135,7 @@ export interface ShardBook {
   begin(choice: ShardChoice & { readonly kind: "chosen" }, nowMs: number): Dispatch;
   /** The first token is there: the prefill is no longer in front of others. Repeatable. */
   firstToken(dispatch: Dispatch, nowMs: number): void;
-  /** `tokens` are those of the answer that the shard has given, as far as is known. */
-  end(dispatch: Dispatch, result: TryResult, tokens: number, nowMs: number): void;
+  end(dispatch: Dispatch, result: TryResult, seen: AnswerSeen, nowMs: number): void;
   probed(shard: ShardId, result: ProbeResult, nowMs: number): void;
   /** Takes the shard out of every choice, or puts it back; what runs on it goes on. */
   setDraining(shard: ShardId, isDraining: boolean): void;
@@ -127,11 +152,6 @@ export interface ShardBookOptions {
   readonly policy: BreakerPolicy;
 }
 
-interface ModelGroup {
-  readonly entries: readonly ShardEntry[];
-  readonly surroundings: ShardSurroundings;
-}
-
 /** What the end of a try says of the shard. The client's faults and a full shard are nobody's failure. */
 function verdictOf(result: TryResult): "success" | "failure" | "release" {
   if (result.kind === "succeeded") return "success";
@@ -145,13 +165,18 @@ function verdictOf(result: TryResult): "success" | "failure" | "release" {
 export function createShardBook(options: ShardBookOptions): ShardBook {
   const { contextTokensMax, jurisdiction, policy, random } = options;
   const lengths = createAnswerLengths();
-  const groups = new Map<string, ModelGroup>();
+  const homes = createHomeMemory();
+  const groups = new Map<string, ModelShards>();
   for (const model of new Set(options.shards.map((shard) => shard.model))) {
     const own = options.shards.filter((shard) => shard.model === model);
-    groups.set(model, {
-      entries: own.map(createShardEntry),
-      surroundings: { jurisdiction, policy, contextTokensMax: contextTokensMax(model) },
-    });
+    groups.set(
+      model,
+      createModelShards(own.map(createShardEntry), {
+        jurisdiction,
+        policy,
+        contextTokensMax: contextTokensMax(model),
+      }),
+    );
   }
   // In the topology's order.
   const entries = new Map<ShardId, ShardEntry>();
@@ -166,14 +191,17 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
     return entry;
   }
 
-  function groupOf(model: string): ModelGroup {
+  function groupOf(model: string): ModelShards {
     const group = groups.get(model);
     invariant(group !== undefined, "a model of this cell");
     return group;
   }
 
   function step(entry: ShardEntry, event: BreakerEvent, nowMs: number): void {
+    const wasOpen = entry.breaker.kind === "open";
     entry.breaker = stepBreaker(entry.breaker, event, nowMs, random, policy).state;
+    // A shard that failed this often was most likely started again, with an empty cache.
+    if (entry.breaker.kind === "open" && !wasOpen) groupOf(entry.description.model).forget(entry);
   }
 
   function statusOf(entry: ShardEntry, nowMs: number): ShardStatus {
@@ -208,14 +236,20 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
     entry.ratio = observeTtft(entry.ratio, seconds, dispatch.predictedTtftSeconds, nowMs);
   }
 
-  function learn(entry: ShardEntry, dispatch: Dispatch, tokens: number, nowMs: number): void {
+  function learn(entry: ShardEntry, dispatch: Dispatch, seen: AnswerSeen, nowMs: number): void {
     const { beganAtMs, demand, firstTokenAtMs, prefillTokens } = dispatch;
+    const { answerKind, conversationId, inputTokens, uncachedTokens: expected } = demand;
     if (firstTokenAtMs === null) return;
-    lengths.observe(demand.answerKind, tokens);
+    lengths.observe(answerKind, seen.tokens);
+    const tokens = (seen.prompt?.tokens ?? inputTokens) + seen.tokens;
+    const record = { shard: dispatch.shard, tokens, atMs: nowMs };
+    if (conversationId !== null) homes.note(conversationId, record);
+    const uncached =
+      seen.prompt === null ? expected : seen.prompt.tokens - seen.prompt.cachedTokens;
     entry.speed = learnSpeed(entry.speed, {
-      prefillTokens,
+      prefillTokens: prefillTokens - expected + uncached,
       ttftSeconds: (firstTokenAtMs - beganAtMs) / 1_000,
-      outputTokens: tokens,
+      outputTokens: seen.tokens,
       decodeSeconds: (nowMs - firstTokenAtMs) / 1_000,
       batch: entry.own.inFlight,
       kvTokens: entry.own.kvTokens,
@@ -223,46 +257,59 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
     });
   }
 
+  /** The tenant's own set first; others only while that one has no room, is ill, or was tried in vain. */
+  function select(
+    input: SelectionInput,
+    mayOverflow: boolean,
+  ): { readonly selection: Selection; readonly isOverflow: boolean } {
+    const selection = selectShard(input, random, defaultSelectionPolicy);
+    if (selection.kind === "chosen" || !mayOverflow) return { selection, isOverflow: false };
+    const prompt = { ...input.prompt, allowed: null };
+    const wider = selectShard({ ...input, prompt }, random, defaultSelectionPolicy);
+    const isOverflow = wider.kind === "chosen";
+    return { selection: isOverflow ? wider : selection, isOverflow };
+  }
+
   return {
     choose(request, nowMs) {
-      const { affinityKey, excluded, homeShard, model, onlyShard, path, priority, tenant } =
-        request;
+      const { conversationId, model, onlyShard, path, priority, promptKeys, tenant } = request;
       const group = groups.get(model);
       if (group === undefined) return { kind: "none", reason: "noShard", rejected: [] };
-      const { surroundings } = group;
+      const { contextTokensMax: contextMax } = group.surroundings;
       const answerKind = { tenant, path, model };
       const length = lengths.expect(answerKind, request.completionTokensMax);
       // No shard computes more than its context: a prompt that is longer is refused by the engine, which knows its tokens.
-      const inputTokens = Math.min(
-        Math.max(1, request.promptTokensEstimate),
-        surroundings.contextTokensMax,
+      const inputTokens = Math.min(Math.max(1, request.promptTokensEstimate), contextMax);
+      const home = conversationId === null ? null : homes.find(conversationId);
+      const { cachedTokens, homeShard } = group.cached(
+        { inputTokens, promptKeys, homeShard: request.homeShard, home },
+        nowMs,
       );
       const prompt: PromptDemand = {
         jurisdiction,
         model,
         inputTokens,
-        outputTokens: Math.min(length.expected, surroundings.contextTokensMax - inputTokens),
+        outputTokens: Math.min(length.expected, contextMax - inputTokens),
         priority,
         homeShard,
-        affinityKey,
-        excluded,
-        allowed: onlyShard === undefined ? null : new Set([onlyShard]),
+        affinityKey: request.affinityKey,
+        excluded: request.excluded,
+        allowed: onlyShard === undefined ? group.setOf(tenant, priority) : new Set([onlyShard]),
       };
-      const selection = selectShard(
-        {
-          candidates: group.entries.map((entry) => stateOf(entry, surroundings, nowMs)),
-          cachedTokens: [],
-          prompt,
-        },
-        random,
-        defaultSelectionPolicy,
-      );
+      const input = { candidates: group.states(nowMs), cachedTokens, prompt };
+      const mayOverflow = onlyShard === undefined && prompt.allowed !== null;
+      const { isOverflow, selection } = select(input, mayOverflow);
       if (selection.kind === "none") return selection;
       const { chosen, reason, rejected, runnersUp } = selection;
+      const cached = cachedTokens[chosen.index] ?? 0;
+      const uncached = uncachedTokens(prompt, cached);
+      // What a conversation has on its home is its own; what others find there they share.
+      const isHome = home?.shard === chosen.id;
       return {
         kind: "chosen",
         shard: chosen.id,
-        reason,
+        reason: isOverflow ? "overflow" : reason,
+        score: chosen.score,
         predicted: {
           ttftSeconds: chosen.prediction.ttftSeconds,
           interTokenSeconds: chosen.prediction.itlSeconds,
@@ -272,9 +319,12 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
         demand: {
           answerKind,
           inputTokens,
-          uncachedTokens: uncachedTokens(prompt, 0),
+          uncachedTokens: uncached,
           outputTokens: prompt.outputTokens,
-          workTokens: workOf(prompt, 0),
+          workTokens: workOf(prompt, cached),
+          kvTokens: (isHome ? inputTokens : uncached) + prompt.outputTokens,
+          promptKeys,
+          conversationId,
         },
         runnersUp,
         rejected,
@@ -286,8 +336,14 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
       own.inFlight += 1;
       own.promptTokens += demand.inputTokens;
       own.pendingPrefillTokens += demand.uncachedTokens;
-      own.kvTokens += demand.inputTokens + demand.outputTokens;
+      own.kvTokens += demand.kvTokens;
       own.workTokens += demand.workTokens;
+      entry.tokenRate = observeTokens(
+        entry.tokenRate,
+        demand.uncachedTokens + demand.outputTokens,
+        nowMs,
+      );
+      groupOf(entry.description.model).sent(entry, demand.promptKeys);
       step(entry, { kind: "dispatch" }, nowMs);
       return {
         shard,
@@ -304,7 +360,7 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
       releasePrefill(dispatch, nowMs);
       noteTtft(dispatch, (nowMs - dispatch.beganAtMs) / 1_000, nowMs);
     },
-    end(dispatch, result, tokens, nowMs) {
+    end(dispatch, result, seen, nowMs) {
       const { demand, shard, trips } = dispatch;
       const entry = entryOf(shard);
       const { own } = entry;
@@ -316,10 +372,10 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
         // A shard that fails fast would otherwise look quick and draw all prompts.
         noteTtft(dispatch, kind === "success" ? seconds : failureSeconds, nowMs);
       }
-      if (kind === "success") learn(entry, dispatch, tokens, nowMs);
+      if (kind === "success") learn(entry, dispatch, seen, nowMs);
       own.inFlight -= 1;
       own.promptTokens -= demand.inputTokens;
-      own.kvTokens -= demand.inputTokens + demand.outputTokens;
+      own.kvTokens -= demand.kvTokens;
       own.workTokens -= demand.workTokens;
       step(entry, { kind, trips }, nowMs);
       if (kind === "success") entry.isAlive = true;

@@ -6,6 +6,8 @@ import type { ShardDescription } from "#shared/config/topology.ts";
 import type { Jurisdiction } from "#shared/residency/brands.ts";
 import { errorRatioAt, neutralErrorRatio } from "#shared/routing/error-ratio.ts";
 import type { ErrorRatio } from "#shared/routing/error-ratio.ts";
+import { noTokenRate } from "#shared/routing/held-tokens.ts";
+import type { TokenRate } from "#shared/routing/held-tokens.ts";
 import type { ShardSpeed, ShardState } from "#shared/routing/shard-state.ts";
 import { startSpeed } from "#shared/routing/speed-profiles.ts";
 
@@ -36,6 +38,8 @@ export interface ShardEntry {
   /** Whether its last sign was one of life. Until it gave one it is not counted on; it may still be tried. */
   isAlive: boolean;
   ratio: ErrorRatio;
+  /** Tokens that it is sent to compute and keep. */
+  tokenRate: TokenRate;
   speed: ShardSpeed;
   readonly usdPerMillionInputTokens: number;
   readonly usdPerMillionOutputTokens: number;
@@ -60,6 +64,7 @@ export function createShardEntry(description: ShardDescription, position: number
     isDraining: false,
     isAlive: false,
     ratio: neutralErrorRatio,
+    tokenRate: noTokenRate,
     speed,
     usdPerMillionInputTokens: (usdPerSecond / speed.prefillTokensPerSecond) * 1e6,
     usdPerMillionOutputTokens: ((usdPerSecond * stepSeconds) / pricedBatch) * 1e6,

@@ -16,6 +16,8 @@ import { readDelivered } from "#shared/protocol/resume/read-delivered.ts";
 import type { CellId, RegionId, ShardId } from "#shared/residency/brands.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Engine, EngineSink } from "../ports/engine.ts";
+import type { PromptKeys } from "../scheduler/prompt-keys.ts";
+import type { AnswerSeen } from "../scheduler/shard-book.ts";
 import type { Scheduler, Slot } from "../scheduler/scheduler.ts";
 import type { FrameLog } from "./frame-log.ts";
 import type { TurnObserver } from "./turn-observer.ts";
@@ -34,6 +36,7 @@ export interface RunningTurnDeps {
   readonly engines: ReadonlyMap<ShardId, Engine>;
   readonly createEncoder: (rendering: Rendering, choices: number) => TurnEncoder;
   readonly contextTokensMax: (model: string) => number;
+  readonly promptKeys: PromptKeys;
   readonly clock: Clock;
   readonly policy: TurnPolicy;
   readonly observer: TurnObserver;
@@ -82,6 +85,7 @@ export function startTurn(
   let state: TurnState = initialTurnState();
   let ending: TurnEnding | null = null;
   let slot: Slot | null = null;
+  let keys: readonly number[] | null = null;
   let running: AbortController | null = null;
   let stopChoosing = (): void => {};
   let isPaused = false;
@@ -113,7 +117,7 @@ export function startTurn(
         return running?.abort();
       case "releaseShard":
         observer.tryEnded(request, effect.shard, effect.result);
-        slot?.release(effect.result, state.try.pieces);
+        slot?.release(effect.result, answerSeen());
         slot = null;
         return;
       case "restartAnswer":
@@ -141,6 +145,8 @@ export function startTurn(
         promptTokensEstimate: request.engine.promptTokensEstimate,
         deadlineMs: request.deadlineMs,
         tenant: request.tenant,
+        conversationId: request.conversationId,
+        promptKeys: ownKeys(),
         path: request.engine.path,
         completionTokensMax: request.engine.completionTokensMax,
       },
@@ -154,6 +160,21 @@ export function startTurn(
         feed({ kind: "shardChosen", shard, rejected, queueWaitMs, ability, contextTokensMax });
       },
     );
+  }
+
+  /** Of the turn's own prompt: read when it is first needed, and once. */
+  function ownKeys(): readonly number[] {
+    const { jurisdiction, tenant } = request;
+    keys ??= deps.promptKeys({ ...request.engine, jurisdiction, tenant });
+    return keys;
+  }
+
+  function answerSeen(): AnswerSeen {
+    const { usage } = state;
+    return {
+      tokens: state.try.pieces,
+      prompt: usage && { tokens: usage.promptTokens, cachedTokens: usage.cachedTokens },
+    };
   }
 
   function dispatch(effect: TurnEffect & { kind: "dispatch" }): void {

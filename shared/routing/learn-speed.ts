@@ -22,8 +22,10 @@ export interface SpeedSample {
 const prefillTokensMin = 512;
 /** Fewer tokens say more of the network's chunks than of a step. */
 const outputTokensMin = 16;
-/** How much of a slower sample is taken up; a faster prefill is taken whole, because waiting only ever makes it look slower. */
+/** How much of a sample is taken up. */
 const share = 0.1;
+/** One sample counts as at most this many times faster or slower: an engine may hide what it had cached, or wait for others. */
+const stepRatioMax = 4;
 /** Bounds: from a CPU to ten times today's fastest row; one absurd clock reading must not decide where prompts go. */
 const prefillTokensPerSecondMin = 50;
 const prefillTokensPerSecondMax = 3_000_000;
@@ -35,8 +37,8 @@ function within(value: number, low: number, high: number): number {
 }
 
 /**
- * The speed after one more answer. Prefill is the highest rate seen, fading towards slower samples; the step floor is an
- * average of what a token took less what its batch and memory explain. Samples that are too short or no number change nothing.
+ * The speed after one more answer. Prefill is a geometric average of the rates seen; the step floor an average of what
+ * a token took less what its batch and memory explain. Samples that are too short or no number change nothing.
  */
 export function learnSpeed(speed: ShardSpeed, sample: SpeedSample): ShardSpeed {
   const prefillTokensPerSecond = learnPrefill(speed, sample);
@@ -50,9 +52,9 @@ function learnPrefill(
 ): number {
   const computing = Math.max(ttftSeconds - stepFloorSeconds, ttftSeconds / 2);
   const seen = prefillTokens / computing / replicas;
-  if (!(prefillTokens >= prefillTokensMin) || !Number.isFinite(seen)) return known;
-  const bounded = within(seen, prefillTokensPerSecondMin, prefillTokensPerSecondMax);
-  return bounded >= known ? bounded : known + share * (bounded - known);
+  if (!(prefillTokens >= prefillTokensMin) || Number.isNaN(seen)) return known;
+  const ratio = within(seen / known, 1 / stepRatioMax, stepRatioMax);
+  return within(known * ratio ** share, prefillTokensPerSecondMin, prefillTokensPerSecondMax);
 }
 
 function learnStepFloor(speed: ShardSpeed, sample: SpeedSample): number {

@@ -84,6 +84,7 @@ export class CellNode {
         clock,
         createEncoder,
         contextTokensMax: () => 100_000,
+        promptKeys: () => [],
         policy: defaultTurnPolicy,
         scheduler: createSimScheduler(this.#world, process, shards, this.slots),
         engines: new Map(shards.map((shard) => [shard, this.#engine(shard, byTurn)])),

@@ -72,6 +72,8 @@ function aRequest(changes: Partial<SlotRequest> = {}): SlotRequest {
     promptTokensEstimate: 5,
     deadlineMs: 1_000_000,
     tenant: "acme",
+    conversationId: null,
+    promptKeys: [],
     path: "chat/completions",
     completionTokensMax: null,
     ...changes,
@@ -79,6 +81,7 @@ function aRequest(changes: Partial<SlotRequest> = {}): SlotRequest {
 }
 
 const succeeded: TryResult = { kind: "succeeded" };
+const nothing = { tokens: 0, prompt: null };
 
 function ask(
   { scheduler }: ReturnType<typeof aScheduler>,
@@ -100,18 +103,18 @@ describe("the scheduler", () => {
     const [first, second, third] = [ask(parts), ask(parts), ask(parts)];
     expect([first, second, third].map(({ replies }) => replies.length)).toEqual([1, 0, 0]);
     parts.clock.move(100);
-    slotOf(first).release(succeeded, 1);
+    slotOf(first).release(succeeded, nothing);
     expect(second.replies).toMatchObject([{ kind: "chosen", queueWaitMs: 100 }]);
     expect(third.replies).toEqual([]);
-    slotOf(second).release(succeeded, 1);
+    slotOf(second).release(succeeded, nothing);
     expect(third.replies).toHaveLength(1);
   });
 
   it("counts a release once, however often it is called", ({ expect }) => {
     const parts = aScheduler(["a"], 2);
     const [first] = [ask(parts), ask(parts)];
-    slotOf(first).release(succeeded, 1);
-    slotOf(first).release(succeeded, 1);
+    slotOf(first).release(succeeded, nothing);
+    slotOf(first).release(succeeded, nothing);
     expect(parts.book.statuses(0)).toMatchObject([{ inFlight: 1, promptTokens: 5 }]);
   });
 
@@ -119,7 +122,7 @@ describe("the scheduler", () => {
     const parts = aScheduler(["a"]);
     const held = ask(parts);
     const waiting = ask(parts, aRequest({ excluded: ["b" as ShardId] }));
-    slotOf(held).release(succeeded, 1);
+    slotOf(held).release(succeeded, nothing);
     const late = ask(parts);
     expect([waiting.replies.length, late.replies.length]).toEqual([1, 0]);
   });
@@ -134,7 +137,7 @@ describe("the scheduler", () => {
     expect(waiting.replies).toEqual([]);
     parts.clock.move(1);
     expect(waiting.replies).toMatchObject([{ kind: "none", reason: "queueTimeout" }]);
-    slotOf(held).release(succeeded, 1);
+    slotOf(held).release(succeeded, nothing);
     expect(waiting.replies).toHaveLength(1);
     expect(parts.clock.pending()).toBe(0);
   });
@@ -153,7 +156,7 @@ describe("the scheduler", () => {
     const held = ask(parts);
     const gone = ask(parts);
     gone.cancel();
-    slotOf(held).release(succeeded, 1);
+    slotOf(held).release(succeeded, nothing);
     expect(gone.replies).toEqual([]);
     expect(parts.scheduler.waiting().size).toBe(0);
     expect(ask(parts).replies).toHaveLength(1);
@@ -176,7 +179,7 @@ describe("the scheduler", () => {
         kind: "failed",
         failure: { reason: "saturated", status: 429, retryAfterMs: 1_000 },
       },
-      0,
+      nothing,
     );
     const waiting = ask(parts);
     expect(waiting.replies).toEqual([]);
@@ -198,7 +201,7 @@ describe("the scheduler", () => {
     const parts = aScheduler(["a"], 8);
     const fail = (failure: Extract<TryResult, { kind: "failed" }>["failure"]) => {
       for (let count = 0; count < 5; count += 1)
-        slotOf(ask(parts)).release({ kind: "failed", failure }, 0);
+        slotOf(ask(parts)).release({ kind: "failed", failure }, nothing);
     };
     fail({ reason: "clientFault", status: 400, fault: { code: "invalid_request" } });
     expect(ask(parts).replies).toMatchObject([{ kind: "chosen" }]);

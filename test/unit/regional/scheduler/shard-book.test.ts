@@ -42,6 +42,8 @@ function aRequest(changes: Partial<SlotRequest> = {}): SlotRequest {
     promptTokensEstimate: 3_000,
     deadlineMs: 1_000_000,
     tenant: "acme",
+    conversationId: null,
+    promptKeys: [],
     path: "chat/completions",
     completionTokensMax: 100,
     ...changes,
@@ -61,6 +63,7 @@ function statusOf(book: ShardBook, id: ShardId, nowMs = 0) {
   return status;
 }
 
+const nothing = { tokens: 0, prompt: null };
 const idle = { inFlight: 0, pendingPrefillTokens: 0, kvShare: 0, workTokens: 0, promptTokens: 0 };
 
 describe("the book of a cell's shards", () => {
@@ -89,7 +92,7 @@ describe("the book of a cell's shards", () => {
     book.firstToken(dispatch, 100);
     book.firstToken(dispatch, 200);
     expect(statusOf(book, shardA)).toMatchObject({ inFlight: 1, pendingPrefillTokens: 0 });
-    book.end(dispatch, { kind: "succeeded" }, 100, 1_000);
+    book.end(dispatch, { kind: "succeeded" }, { tokens: 100, prompt: null }, 1_000);
     expect(statusOf(book, shardA)).toMatchObject({ ...idle, saturation: 0 });
   });
 
@@ -98,7 +101,7 @@ describe("the book of a cell's shards", () => {
     for (const kind of ["aborted", "failed"] as const) {
       const dispatch = book.begin(chosen(book.choose(aRequest(), 0)), 0);
       const failure = { reason: "cut" } as const;
-      book.end(dispatch, kind === "failed" ? { kind, failure } : { kind }, 0, 10);
+      book.end(dispatch, kind === "failed" ? { kind, failure } : { kind }, nothing, 10);
       expect(statusOf(book, shardA)).toMatchObject(idle);
     }
   });
@@ -122,7 +125,7 @@ describe("the book of a cell's shards", () => {
     const book = aBook(shards);
     const request = aRequest({ promptTokensEstimate: 100, affinityKey: "one key" });
     for (let count = 0; count < 1_000; count += 1) {
-      book.begin(chosen(book.choose(request, 0)), 0);
+      book.begin(chosen(book.choose({ ...request, tenant: `t${count}` }, 0)), 0);
     }
     const inFlight = book.statuses(0).map((status) => status.inFlight);
     expect(inFlight.reduce((sum, count) => sum + count, 0)).toBe(1_000);
@@ -136,7 +139,7 @@ describe("the book of a cell's shards", () => {
     const request = aRequest({ promptTokensEstimate: 10_000, affinityKey: "k" });
     const first = chosen(book.choose(request, 0));
     const dispatch = book.begin(first, 0);
-    book.end(dispatch, { kind: "failed", failure: { reason: "cut" } }, 0, 1);
+    book.end(dispatch, { kind: "failed", failure: { reason: "cut" } }, nothing, 1);
     expect(chosen(book.choose(request, 1)).shard).not.toBe(first.shard);
     expect(chosen(book.choose(request, 120_000)).shard).toBe(first.shard);
   });
@@ -149,7 +152,12 @@ describe("the book of a cell's shards", () => {
       const atMs = count * 10_000;
       const dispatch = book.begin(chosen(book.choose(aRequest(), atMs)), atMs);
       book.firstToken(dispatch, atMs + 3_000);
-      book.end(dispatch, { kind: "succeeded" }, 100, atMs + 3_000 + 100 * 99);
+      book.end(
+        dispatch,
+        { kind: "succeeded" },
+        { tokens: 100, prompt: null },
+        atMs + 3_000 + 100 * 99,
+      );
     }
     const after = chosen(book.choose(aRequest(), 2_000_000)).predicted;
     expect(before.ttftSeconds).toBeLessThan(0.2);

@@ -41,12 +41,15 @@ describe("what a shard starts with", () => {
 });
 
 describe("learnSpeed", () => {
-  it("takes a faster prefill at once and a slower one bit by bit", ({ expect }) => {
-    const faster = learnSpeed(start, aSample({ prefillTokens: 100_000 }));
-    expect(faster.prefillTokensPerSecond).toBeGreaterThan(100_000);
-    const slower = learnSpeed(start, aSample());
-    expect(slower.prefillTokensPerSecond).toBeGreaterThan(20_000);
-    expect(slower.prefillTokensPerSecond).toBeLessThan(30_000);
+  it("follows faster and slower prefills bit by bit, whatever one of them says", ({ expect }) => {
+    for (const prefillTokens of [600_000, 6_000]) {
+      let speed = start;
+      for (let count = 0; count < 100; count += 1)
+        speed = learnSpeed(speed, aSample({ prefillTokens }));
+      expect(speed.prefillTokensPerSecond / prefillTokens).toBeCloseTo(1, 1);
+    }
+    const { prefillTokensPerSecond } = learnSpeed(start, aSample({ prefillTokens: 1e9 }));
+    expect(prefillTokensPerSecond / start.prefillTokensPerSecond).toBeLessThan(1.2);
   });
 
   it("takes what the batch and the memory explain out of the step", ({ expect }) => {
