@@ -3,6 +3,7 @@ import stripJsonComments from "strip-json-comments";
 import * as z from "zod";
 import { parseTopology } from "#shared/config/topology.ts";
 import type {
+  BackendDescription,
   CellDescription,
   ShardDescription,
   Topology,
@@ -15,13 +16,34 @@ import type { LogLevel } from "#shared/telemetry/log-record.ts";
 /** A shard that this cell drives, with its own key resolved. */
 export interface ConfiguredShard {
   readonly description: ShardDescription;
-  readonly url: string;
-  /** Null for a server without one. */
-  readonly apiKey: string | null;
   readonly engineModel: string;
-  /** The topology lets its hostname have private addresses. */
-  readonly allowsPrivateAddresses: boolean;
+  readonly place: ShardPlace;
 }
+
+/** Where a shard is, with what opens it. */
+export type ShardPlace =
+  | {
+      readonly kind: "openai-compatible" | "simulated";
+      readonly url: string;
+      /** Null for a server without one. */
+      readonly apiKey: string | null;
+      /** The topology lets its hostname have private addresses. */
+      readonly allowsPrivateAddresses: boolean;
+    }
+  | {
+      readonly kind: "modal";
+      readonly url: string;
+      readonly key: string;
+      readonly secret: string;
+    }
+  /** Credentials come from the AWS SDK's default chain. */
+  | {
+      readonly kind: "sagemaker";
+      readonly region: string;
+      readonly endpointName: string;
+      readonly inferenceComponent: string | null;
+      readonly container: "vllm" | "openai";
+    };
 
 /** Keys that sign calls from the edge: every one listed is accepted. */
 export interface SigningKeys {
@@ -249,30 +271,47 @@ function readShards(
   for (const description of own.filter((shard) => shard.cell === cell.id)) {
     const { backend, id, model } = description;
     const path = `shards.${id}.backend`;
-    if (backend.kind === "sagemaker" || backend.kind === "modal") {
-      const wanted = "openai-compatible or simulated: this version has no adapter for the kind";
-      problems.push({ path: `${path}.kind`, got: backend.kind, wanted });
-      continue;
-    }
-    if (backend.url === undefined) {
-      problems.push({ path: `${path}.url`, got: "nothing", wanted: "the URL of the engine" });
-      continue;
-    }
-    const variable = backend.kind === "openai-compatible" ? backend.apiKey : undefined;
-    const engineModel = backend.kind === "openai-compatible" ? backend.engineModel : undefined;
-    const apiKey =
-      variable === undefined
-        ? null
-        : readVariable(variable, `${path}.apiKey`, environment, problems);
-    shards.push({
-      description,
-      url: backend.url,
-      apiKey,
-      engineModel: engineModel ?? model,
-      allowsPrivateAddresses: backend.allowPrivateAddresses === true,
-    });
+    const place = readPlace(backend, path, environment, problems);
+    if (place === null) continue;
+    const engineModel = (backend.kind === "simulated" ? undefined : backend.engineModel) ?? model;
+    shards.push({ description, engineModel, place });
   }
   return shards;
+}
+
+function readPlace(
+  backend: BackendDescription,
+  path: string,
+  environment: Environment,
+  problems: TopologyProblem[],
+): ShardPlace | null {
+  switch (backend.kind) {
+    case "sagemaker": {
+      const { container = "openai", endpointName, inferenceComponent = null, region } = backend;
+      return { kind: "sagemaker", region, endpointName, inferenceComponent, container };
+    }
+    case "modal": {
+      const key = readVariable(backend.key, `${path}.key`, environment, problems);
+      const secret = readVariable(backend.secret, `${path}.secret`, environment, problems);
+      return key === null || secret === null
+        ? null
+        : { kind: "modal", url: backend.url, key, secret };
+    }
+    case "openai-compatible":
+    case "simulated": {
+      const { allowPrivateAddresses, kind, url } = backend;
+      if (url === undefined) {
+        problems.push({ path: `${path}.url`, got: "nothing", wanted: "the URL of the engine" });
+        return null;
+      }
+      const variable = kind === "openai-compatible" ? backend.apiKey : undefined;
+      const apiKey =
+        variable === undefined
+          ? null
+          : readVariable(variable, `${path}.apiKey`, environment, problems);
+      return { kind, url, apiKey, allowsPrivateAddresses: allowPrivateAddresses === true };
+    }
+  }
 }
 
 function readDatabase(

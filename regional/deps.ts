@@ -9,7 +9,6 @@ import type { TurnPolicy } from "#shared/conversation/turn-policy.ts";
 import type { LevelPolicy } from "#shared/overload/level-policy.ts";
 import { createEncoder } from "#shared/protocol/encoders/create-encoder.ts";
 import type { HistoryStore } from "#shared/protocol/internal/history.ts";
-import type { ShardId } from "#shared/residency/brands.ts";
 import type { Log } from "#shared/telemetry/log-record.ts";
 import { createMetricsRegistry } from "#shared/telemetry/metrics.ts";
 import { continueTrace } from "#shared/telemetry/traceparent.ts";
@@ -21,13 +20,10 @@ import { createJsonLog } from "./adapters/json-log.ts";
 import { systemClock } from "./adapters/system-clock.ts";
 import { systemRandom } from "./adapters/system-random.ts";
 import { createCellApp } from "./app.ts";
-import { knownExtensions } from "./backends/dialect.ts";
-import { createOpenAiCompatible } from "./backends/openai-compatible.ts";
-import { createShardLookup } from "./backends/shard-lookup.ts";
+import { createEngines } from "./backends/create-engines.ts";
 import type { CellConfig } from "./config.ts";
 import { openHistory } from "./history/index.ts";
 import type { DrainFile } from "./ports/drain-file.ts";
-import type { Engine } from "./ports/engine.ts";
 import { createLevelSource } from "./overload/level-source.ts";
 import { registerOverloadGauges } from "./overload/overload-gauges.ts";
 import { watchQueue } from "./overload/queue-watch.ts";
@@ -108,7 +104,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     }));
   const cacheSalt = createCacheSalt(config.cacheSaltKey);
   const promptKeys = createPromptKeys(cacheSalt);
-  const engines = createEngines(config, cacheSalt, log);
+  const engines = await createEngines(config, cacheSalt, clock, log);
   const contextTokensMax = (model: string): number =>
     config.topology.jurisdictions.get(cell.jurisdiction)?.models.get(model)?.contextTokensMax ?? 0;
   const book = createShardBook({
@@ -319,33 +315,4 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
       await history.close();
     },
   };
-}
-
-function createEngines(
-  config: CellConfig,
-  cacheSalt: ReturnType<typeof createCacheSalt>,
-  log: Log,
-): ReadonlyMap<ShardId, Engine> {
-  return new Map(
-    config.shards.map(({ allowsPrivateAddresses, apiKey, description, engineModel, url }) => [
-      description.id,
-      createOpenAiCompatible({
-        shard: description.id,
-        url,
-        apiKey,
-        engineModel,
-        extensions: knownExtensions(description.backend.kind),
-        cacheSalt,
-        clock: systemClock,
-        lookup: createShardLookup({
-          allowsPrivate: allowsPrivateAddresses,
-          onRefused: () =>
-            log("warn", "shardAddressRefused", {
-              shard: description.id,
-              reason: "privateAddress",
-            }),
-        }),
-      }),
-    ]),
-  );
 }

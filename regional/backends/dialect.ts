@@ -15,9 +15,16 @@ export const noExtensions: EngineExtensions = {
   continuation: false,
 };
 
+/** vLLM from 0.10.2 on. */
+export const vllmExtensions: EngineExtensions = {
+  cacheSalt: true,
+  tokenIds: true,
+  continuation: true,
+};
+
 /** What is known without asking, or null: the simulated engine speaks vLLM's API. */
 export function knownExtensions(kind: BackendDescription["kind"]): EngineExtensions | null {
-  return kind === "simulated" ? { cacheSalt: true, tokenIds: true, continuation: true } : null;
+  return kind === "simulated" ? vllmExtensions : null;
 }
 
 /**

@@ -3,8 +3,6 @@ import type { ContinuationAbility } from "#shared/conversation/continuation.ts";
 import { choicesOf } from "#shared/conversation/turn-choices.ts";
 import { composeEngineBody } from "#shared/conversation/turn-engine-body.ts";
 import type { ShardFailure } from "#shared/conversation/turn-failure.ts";
-import { createEngineStreamReader } from "#shared/protocol/engine-stream.ts";
-import type { JsonObject } from "#shared/protocol/json.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Engine, EngineCall, EngineSink, ProbeResult } from "../ports/engine.ts";
@@ -13,7 +11,8 @@ import type { EngineExtensions } from "./dialect.ts";
 import { readEmbeddingsAnswer } from "./embeddings-answer.ts";
 import { createEngineHttp, readWhole } from "./engine-http.ts";
 import type { EngineHttp, EngineResponse } from "./engine-http.ts";
-import { createStrictDecoder } from "./strict-decoder.ts";
+import { feedStream } from "./feed-stream.ts";
+import type { StreamedCall } from "./feed-stream.ts";
 import { classifyRefusal, refusalBytesMax } from "./refusal.ts";
 
 /** Longest embeddings answer, bytes: 2,048 vectors of 4,096 numbers of 8 characters. */
@@ -31,8 +30,12 @@ export interface OpenAiCompatibleOptions {
   readonly shard: ShardId;
   /** Base URL, `/v1` included. */
   readonly url: string;
-  /** The shard's own key; null for a server without one. */
-  readonly apiKey: string | null;
+  /** Headers by which the server knows us; none of a client's. */
+  readonly credentials: Readonly<Record<string, string>>;
+  /** Headers by which calls of one conversation find the same replica; none: the server has no such thing. */
+  readonly stickiness?: (call: EngineCall) => Readonly<Record<string, string>>;
+  /** Whether an answer's head says that the server is not running yet. */
+  readonly isCold?: (status: number, location: string | undefined) => boolean;
   /** The name that the engine knows the model by. */
   readonly engineModel: string;
   /** Null when the server must be asked. */
@@ -44,19 +47,18 @@ export interface OpenAiCompatibleOptions {
   readonly lookup: LookupFunction;
 }
 
-/** Drives one OpenAI-compatible server; used for the kinds `openai-compatible` and `simulated`. */
+/** Drives one OpenAI-compatible server; used for the kinds `openai-compatible`, `simulated` and `modal`. */
 export function createOpenAiCompatible(options: OpenAiCompatibleOptions): Engine {
   const base = new URL(options.url.endsWith("/") ? options.url : `${options.url}/`);
   const http = createEngineHttp(base.protocol === "https:", options.lookup);
-  const authorization: Record<string, string> =
-    options.apiKey === null ? {} : { authorization: `Bearer ${options.apiKey}` };
+  const { credentials, isCold = () => false, stickiness = () => ({}) } = options;
   const capabilities = createCapabilities(
     options.extensions,
     (path) =>
       readJson(http, path === "models" ? new URL("models", base) : new URL("/version", base), {
         "user-agent": userAgent,
         accept: "application/json",
-        ...authorization,
+        ...credentials,
       }),
     options.clock,
   );
@@ -85,20 +87,27 @@ export function createOpenAiCompatible(options: OpenAiCompatibleOptions): Engine
           "user-agent": userAgent,
           traceparent: call.traceparent,
           "x-request-id": call.requestId,
-          ...authorization,
+          ...stickiness(call),
+          ...credentials,
         },
         body: bytes,
       },
       signal,
     );
     if (response.kind === "unreachable") return { reason: "unreachable" };
-    return call.path !== "embeddings"
-      ? readStream(call.path, call.body, response, sink)
+    const { headers, statusCode = 0 } = response.message;
+    if (isCold(statusCode, headers.location)) {
+      response.message.destroy();
+      return { reason: "cold", status: statusCode };
+    }
+    const { path } = call;
+    return path !== "embeddings"
+      ? readStream({ path, body: call.body }, response, sink)
       : readDocument(call, response, sink, engineModel);
   }
 
   async function probe(timeoutMs: number): Promise<ProbeResult> {
-    const headers = { "user-agent": userAgent, ...authorization };
+    const headers = { "user-agent": userAgent, ...credentials };
     const signal = AbortSignal.timeout(timeoutMs);
     const health = await ask(http, new URL("/health", base), headers, signal);
     if (health === 200) void capabilities.refresh();
@@ -139,41 +148,23 @@ async function refuseHead(
 }
 
 async function readStream(
-  path: "chat/completions" | "completions",
-  body: JsonObject,
+  call: StreamedCall,
   response: Answered,
   sink: EngineSink,
 ): Promise<ShardFailure | null> {
   const refused = await refuseHead(response, "text/event-stream");
   if (refused !== null) return refused;
   const { message } = response;
-  const reader = createEngineStreamReader({ path, choices: choicesOf(path, body), model: null });
-  const decode = createStrictDecoder();
-  let stopClosing: (() => void) | null = null;
-  try {
-    for await (const chunk of message as AsyncIterable<Uint8Array>) {
-      const text = decode(chunk);
-      if (text === null) return { reason: "invalid", detail: "utf8" };
-      const events = reader.push(text);
-      sink.events(events);
-      if (stopClosing === null && events.some(({ kind }) => kind === "done")) {
-        // The answer is whole; a server that does not close its stream keeps no socket of ours.
-        const timer = setTimeout(() => message.destroy(), closeTimeoutMs);
-        timer.unref();
-        stopClosing = () => clearTimeout(timer);
-      }
-      const room = sink.room();
-      if (room !== null) await room;
-    }
-  } catch {
-    return { reason: "cut" };
-  } finally {
-    stopClosing?.();
-    if (!message.complete) message.destroy();
-  }
-  if (decode(null) === null) return { reason: "invalid", detail: "utf8" };
-  sink.events(reader.end());
-  return null;
+  let timer: NodeJS.Timeout | undefined;
+  // The answer is whole; a server that does not close its stream keeps no socket of ours.
+  const leave = (): void => {
+    timer = setTimeout(() => message.destroy(), closeTimeoutMs);
+    timer.unref();
+  };
+  const failure = await feedStream(message as AsyncIterable<Uint8Array>, call, sink, leave);
+  clearTimeout(timer);
+  if (!message.complete) message.destroy();
+  return failure;
 }
 
 async function readDocument(

@@ -13,6 +13,8 @@ export interface EngineCall {
   /** Of the client, for the cache salt; it never reaches the shard. */
   readonly tenant: string;
   readonly jurisdiction: string;
+  /** Prompts with the same one want the same cache; the shard gets at most a keyed hash of it. */
+  readonly affinityKey: string;
   /** Ours; never a client's. */
   readonly requestId: string;
   readonly traceparent: string;

@@ -94,6 +94,7 @@ export function createPrewarmer(options: PrewarmerOptions): Prewarmer {
         body: prefillBody(request.body),
         tenant,
         jurisdiction,
+        affinityKey: request.affinityKey,
         requestId,
         traceparent,
       },

@@ -152,13 +152,19 @@ export interface ShardBookOptions {
   readonly policy: BreakerPolicy;
 }
 
-/** What the end of a try says of the shard. The client's faults and a full shard are nobody's failure. */
+const blamelessReasons: ReadonlySet<string> = new Set([
+  "clientFault",
+  "saturated",
+  "cold",
+  "drained",
+]);
+
+/** What the end of a try says of the shard. The client's faults and a full or cold shard are nobody's failure. */
 function verdictOf(result: TryResult): "success" | "failure" | "release" {
   if (result.kind === "succeeded") return "success";
   if (result.kind === "aborted") return "release";
   const { reason } = result.failure;
-  const isBlameless = reason === "clientFault" || reason === "saturated" || reason === "drained";
-  return isBlameless ? "release" : "failure";
+  return blamelessReasons.has(reason) ? "release" : "failure";
 }
 
 /** The book of one cell. */
@@ -379,9 +385,14 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
       own.workTokens -= demand.workTokens;
       step(entry, { kind, trips }, nowMs);
       if (kind === "success") entry.isAlive = true;
-      if (result.kind !== "failed" || result.failure.reason !== "saturated") return;
-      const waitMs = Math.min(saturatedMsMax, result.failure.retryAfterMs ?? saturatedMsDefault);
-      entry.saturatedUntilMs = nowMs + waitMs;
+      if (result.kind !== "failed") return;
+      const { failure } = result;
+      if (failure.reason === "saturated") {
+        const waitMs = Math.min(saturatedMsMax, failure.retryAfterMs ?? saturatedMsDefault);
+        entry.saturatedUntilMs = nowMs + waitMs;
+      }
+      // Nobody asks a cold shard again and again: one prompt has told it that it is wanted.
+      if (failure.reason === "cold") entry.saturatedUntilMs = nowMs + saturatedMsMax;
     },
     probed(id, result, nowMs) {
       const entry = entryOf(id);

@@ -197,6 +197,7 @@ export function startTurn(
       body: effect.body,
       tenant: request.tenant,
       jurisdiction: request.jurisdiction,
+      affinityKey: request.affinity.key,
       requestId: request.requestId,
       traceparent,
     };

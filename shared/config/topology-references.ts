@@ -1,5 +1,6 @@
 import { showValue } from "./topology-problem.ts";
 import type { TopologyProblem } from "./topology-problem.ts";
+import { providerRegionProblems } from "./provider-regions.ts";
 import { streamsKeptProblems } from "./streams-kept.ts";
 import type { TopologyFile } from "./topology.ts";
 
@@ -94,7 +95,7 @@ export function referenceProblems(file: TopologyFile): TopologyProblem[] {
       );
     ownerOfIssuer.set(issuer, id);
   }
-  problems.push(...streamsKeptProblems(file));
+  problems.push(...streamsKeptProblems(file), ...providerRegionProblems(file));
   for (const model of unpricedModels(file)) {
     problems.push({
       path: `models.${model}.priceMicroUsdPerMillionTokens`,

@@ -109,6 +109,9 @@ const backendSchema = z.discriminatedUnion("kind", [
     endpointName: z.string().min(1).max(63),
     region: z.string().min(1).max(32),
     inferenceComponent: z.string().min(1).max(63).optional(),
+    engineModel: z.string().min(1).max(256).optional(),
+    /** What the container speaks beyond OpenAI's API; it cannot be asked through the endpoint. `vllm`: 0.10.2 or newer. */
+    container: z.enum(["vllm", "openai"]).optional(),
   }),
   z.strictObject({
     kind: z.literal("modal"),
@@ -116,6 +119,7 @@ const backendSchema = z.discriminatedUnion("kind", [
     routingRegion: z.string().min(1).max(32),
     key: environmentVariable,
     secret: environmentVariable,
+    engineModel: z.string().min(1).max(256).optional(),
   }),
 ]);
 

@@ -18,8 +18,10 @@ export type ShardFailure =
   | { readonly reason: "stalled" }
   /** It is being drained and its time is over: nothing is wrong with it. */
   | { readonly reason: "drained" }
-  /** 429, or 503 while it starts: alive, but not for this prompt. */
+  /** 429: alive, but full. */
   | { readonly reason: "saturated"; readonly status: number; readonly retryAfterMs?: number }
+  /** It is not running yet: alive, and of no use for this prompt. */
+  | { readonly reason: "cold"; readonly status: number }
   | { readonly reason: "serverError"; readonly status: number }
   /** Redirects, 401, 403, 404, …: ours to repair, not the client's. */
   | { readonly reason: "unexpectedStatus"; readonly status: number }
@@ -65,6 +67,7 @@ export function failureError(failure: ShardFailure, policy: TurnPolicy): ErrorOu
         retryAfterMs: failure.retryAfterMs ?? policy.saturatedRetryAfterMs,
       };
     case "unreachable":
+    case "cold":
     case "drained":
       return noCapacityError(policy);
     case "cut":

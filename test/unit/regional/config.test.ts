@@ -113,15 +113,21 @@ describe("a cell's configuration", () => {
       [{ ...plain, allowPrivateAddresses: true }, true],
     ] as const) {
       const result = readConfig(environment, () => topology(backend));
-      expect(result.ok && result.config.shards[0]?.allowsPrivateAddresses).toBe(allowed);
+      expect(result.ok && result.config.shards[0]?.place).toMatchObject({
+        allowsPrivateAddresses: allowed,
+      });
     }
   });
 
-  it("refuses kinds of shards that it cannot drive, and shards without a URL or key", ({
-    expect,
-  }) => {
-    const sagemaker = { kind: "sagemaker", endpointName: "e", region: "eu-west-1" };
-    expect(pathsOf({}, topology(sagemaker))).toEqual(["shards.a/s.backend.kind"]);
+  it("refuses shards without a URL or key", ({ expect }) => {
+    const modal = {
+      kind: "modal",
+      url: "https://m.example.com/v1",
+      routingRegion: "r",
+      key: "env:MODAL_KEY",
+      secret: "env:MODAL_SECRET",
+    };
+    expect(pathsOf({ MODAL_KEY: "k" }, topology(modal))).toContain("shards.a/s.backend.secret");
     expect(pathsOf({}, topology({ kind: "simulated" }))).toEqual(["shards.a/s.backend.url"]);
     const keyed = { kind: "openai-compatible", url: "http://x/v1", apiKey: "env:SHARD_KEY" };
     expect(pathsOf({}, topology(keyed))).toEqual(["shards.a/s.backend.apiKey"]);

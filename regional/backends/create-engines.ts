@@ -1,0 +1,71 @@
+import type { createCacheSalt } from "../adapters/cache-salt.ts";
+import { createPrefixId } from "../adapters/prefix-id.ts";
+import type { CellConfig, ConfiguredShard } from "../config.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Engine } from "../ports/engine.ts";
+import type { Log } from "#shared/telemetry/log-record.ts";
+import type { ShardId } from "#shared/residency/brands.ts";
+import { knownExtensions, noExtensions, vllmExtensions } from "./dialect.ts";
+import { createModal } from "./modal.ts";
+import { createOpenAiCompatible } from "./openai-compatible.ts";
+import { createShardLookup } from "./shard-lookup.ts";
+
+/** The engines of a cell's shards. The AWS SDK is loaded only where a shard needs it. */
+export async function createEngines(
+  config: CellConfig,
+  cacheSalt: ReturnType<typeof createCacheSalt>,
+  clock: Clock,
+  log: Log,
+): Promise<ReadonlyMap<ShardId, Engine>> {
+  const prefixId = createPrefixId(config.cacheSaltKey);
+
+  async function create({ description, engineModel, place }: ConfiguredShard): Promise<Engine> {
+    const shard = description.id;
+    const common = { shard, engineModel, cacheSalt, clock };
+    const lookup = (allowsPrivate: boolean) =>
+      createShardLookup({
+        allowsPrivate,
+        onRefused: () => log("warn", "shardAddressRefused", { shard, reason: "privateAddress" }),
+      });
+    switch (place.kind) {
+      case "sagemaker": {
+        const { createSageMaker, openSageMaker } = await import("./sagemaker/sagemaker.ts");
+        const { container, endpointName, inferenceComponent, region } = place;
+        return createSageMaker({
+          ...common,
+          client: openSageMaker({ region }),
+          endpointName,
+          inferenceComponent,
+          extensions: container === "vllm" ? vllmExtensions : noExtensions,
+          prefixId,
+        });
+      }
+      case "modal": {
+        const { key, secret, url } = place;
+        return createModal({
+          ...common,
+          url,
+          key,
+          secret,
+          extensions: null,
+          prefixId,
+          lookup: lookup(false),
+        });
+      }
+      case "openai-compatible":
+      case "simulated": {
+        const { allowsPrivateAddresses, apiKey, url } = place;
+        return createOpenAiCompatible({
+          ...common,
+          url,
+          credentials: apiKey === null ? {} : { authorization: `Bearer ${apiKey}` },
+          extensions: knownExtensions(place.kind),
+          lookup: lookup(allowsPrivateAddresses),
+        });
+      }
+    }
+  }
+
+  const engines = await Promise.all(config.shards.map(create));
+  return new Map(engines.map((engine) => [engine.shard, engine]));
+}
