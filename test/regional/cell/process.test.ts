@@ -92,10 +92,10 @@ describe("the cell's process", () => {
     const short = await readStream(await put(url, aSimulatedTurn(20)));
     expect(contentOf(short)).toContain("Simulated text:");
     expect(short.outcome).toMatchObject({ status: "completed", usage: { completionTokens: 20 } });
-    const running = await put(url, aSimulatedTurn(1_000));
+    const running = await put(url, aSimulatedTurn(300));
     child.kill("SIGTERM");
     const long = await readStream(running);
-    expect(long.outcome).toMatchObject({ status: "completed", usage: { completionTokens: 1_000 } });
+    expect(long.outcome).toMatchObject({ status: "completed", usage: { completionTokens: 300 } });
     expect(await exited).toBe(0);
     for (const line of output.out.trim().split("\n")) JSON.parse(line);
     expect(output.error).toBe("");
@@ -106,7 +106,7 @@ describe("the cell's process", () => {
     onTestFinished(() => engine.close());
     const { child, exited, output } = await aProcess({}, engine.url);
     await until(() => urlOf(output.out) !== null);
-    const running = await put(urlOf(output.out) ?? "", aSimulatedTurn(1_000));
+    const running = await put(urlOf(output.out) ?? "", aSimulatedTurn(300));
     child.kill("SIGTERM");
     await until(() => output.out.includes('"draining"'));
     child.kill("SIGTERM");
