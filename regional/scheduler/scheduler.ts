@@ -1,5 +1,8 @@
 import { admitToQueue } from "#shared/admission/admit-to-queue.ts";
+import { ModelQueue } from "#shared/admission/model-queue.ts";
+import type { DispatchVerdict, NextTurn } from "#shared/admission/model-queue.ts";
 import type { QueuePolicy } from "#shared/admission/queue-policy.ts";
+import type { Queued } from "#shared/admission/tenant-line.ts";
 import type { Priority } from "#shared/config/topology.ts";
 import type { TryResult } from "#shared/conversation/turn-events.ts";
 import type { NoShardReason } from "#shared/conversation/turn-failure.ts";
@@ -30,6 +33,10 @@ export interface SlotRequest {
   readonly completionTokensMax: number | null;
   /** Set when only this shard will do. */
   readonly onlyShard?: ShardId;
+  /** Turn 2 or later of a conversation, as far as the prompt shows; a first turn unless it is said. */
+  readonly isLaterTurn?: boolean;
+  /** The client has some of the answer already: it goes on before anything that has not begun. */
+  readonly hasBegun?: boolean;
 }
 
 /** A place on a shard. */
@@ -60,15 +67,15 @@ export type SlotReply =
 
 interface Waiter {
   readonly request: SlotRequest;
-  readonly enqueuedAtMs: number;
   readonly settle: (reply: SlotReply) => void;
   readonly stopTimer: () => void;
 }
 
 /**
  * The only dispatcher of a cell's shards. Reading counters, choosing and counting happen in one synchronous step, so two
- * turns never take one slot. A turn that finds every usable shard full waits, first come first served per model, at most
- * as long as its class; the queue is bounded.
+ * turns never take one slot. A turn that finds every usable shard full for its class waits, fair among tenants
+ * (shared/admission/model-queue.ts), at most as long as its class and its deadline; the queue is bounded. Work whose deadline
+ * has passed is never dispatched.
  */
 export interface Scheduler {
   /**
@@ -91,22 +98,54 @@ export interface SchedulerOptions {
   readonly policy: QueuePolicy;
 }
 
+/** Rejections that are about one prompt: they say nothing of the next one. */
+const ownRejections: ReadonlySet<string> = new Set([
+  "context",
+  "excluded",
+  "revision",
+  "tenantSet",
+]);
+
+/** The class that a turn waits in: a begun answer is never held up by new ones. */
+function classOf({ hasBegun = false, priority }: SlotRequest): Priority {
+  return hasBegun ? "critical" : priority;
+}
+
 /** The scheduler of one cell. */
 export function createScheduler(options: SchedulerOptions): Scheduler {
   const { book, clock, random, policy } = options;
-  const queues = new Map<string, Set<Waiter>>();
+  const queues = new Map<string, ModelQueue<Waiter>>();
+  /** Of models that no shard was given for yet: made-up names of models make no queues. */
+  const emptyQueue = new ModelQueue<Waiter>(policy);
   let waitingCount = 0;
   let isDraining = false;
 
-  function choose(request: SlotRequest, enqueuedAtMs: number): SlotReply | "full" {
+  function queueOf(model: string): ModelQueue<Waiter> {
+    const known = queues.get(model);
+    if (known !== undefined) return known;
+    const queue = new ModelQueue<Waiter>(policy);
+    queues.set(model, queue);
+    return queue;
+  }
+
+  function choose(
+    request: SlotRequest,
+    enqueuedAtMs: number,
+    ceiling: number,
+  ): SlotReply | "full" | "blocked" {
     const nowMs = clock.nowMs();
-    const choice = book.choose(request, nowMs);
+    if (request.deadlineMs <= nowMs)
+      return { kind: "none", reason: "deadlinePassed", rejected: [] };
+    const choice = book.choose(request, nowMs, ceiling);
     if (choice.kind === "none") {
-      if (choice.reason === "full") return "full";
-      return { kind: "none", reason: choice.reason, rejected: choice.rejected };
+      if (choice.reason !== "full") {
+        return { kind: "none", reason: choice.reason, rejected: choice.rejected };
+      }
+      return choice.rejected.some(({ reason }) => ownRejections.has(reason)) ? "blocked" : "full";
     }
-    const { predicted, reason, rejected, shard } = choice;
+    const { demand, predicted, reason, rejected, shard } = choice;
     const dispatch = book.begin(choice, nowMs);
+    queueOf(request.model).charge(request.tenant, demand.workTokens, nowMs);
     let isReleased = false;
     const slot: Slot = {
       shard,
@@ -125,28 +164,38 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     return { kind: "chosen", slot, rejected, queueWaitMs: Math.max(0, nowMs - enqueuedAtMs) };
   }
 
-  function leave(waiter: Waiter): boolean {
-    const queue = queues.get(waiter.request.model);
-    if (queue === undefined || !queue.delete(waiter)) return false;
-    if (queue.size === 0) queues.delete(waiter.request.model);
+  function left({ item }: Queued<Waiter>): void {
     waitingCount -= 1;
-    waiter.stopTimer();
-    return true;
+    item.stopTimer();
+  }
+
+  function drop(queued: Queued<Waiter>, reason: NoShardReason): void {
+    if (!queueOf(queued.item.request.model).remove(queued)) return;
+    left(queued);
+    queued.item.settle({ kind: "none", reason, rejected: [] });
+  }
+
+  function dispatch({ ceiling, queued }: NextTurn<Waiter>): DispatchVerdict {
+    const { request, settle } = queued.item;
+    const reply = choose(request, queued.enqueuedAtMs, ceiling);
+    if (reply === "full" || reply === "blocked") return reply;
+    const queue = queueOf(request.model);
+    if (reply.kind === "chosen") queue.take(queued);
+    else queue.remove(queued);
+    left(queued);
+    settle(reply);
+    return "gone";
   }
 
   function serve(model: string): void {
-    for (const waiter of queues.get(model) ?? []) {
-      const reply = choose(waiter.request, waiter.enqueuedAtMs);
-      // A later turn may exclude other shards, so the next one is asked as well.
-      if (reply === "full") continue;
-      if (leave(waiter)) waiter.settle(reply);
-    }
+    queues.get(model)?.serve(clock.nowMs(), dispatch);
   }
 
   function enqueue(request: SlotRequest, reply: (reply: SlotReply) => void): () => void {
     const nowMs = clock.nowMs();
+    const queue = queueOf(request.model);
     const load = {
-      waitingForModel: queues.get(request.model)?.size ?? 0,
+      waitingForModel: queue.length,
       waiting: waitingCount,
       runningOfModel: book.runningOf(request.model),
     };
@@ -156,20 +205,22 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       reply({ kind: "none", reason: "queueFull", rejected: [], retryAfterMs });
       return () => {};
     }
+    const { deadlineMs, isLaterTurn = false, tenant } = request;
+    const priority = classOf(request);
+    const costTokens = book.workOf(request, nowMs);
     const waiter: Waiter = {
       request,
-      enqueuedAtMs: nowMs,
       settle: reply,
       stopTimer: clock.after(decision.expiresAtMs - nowMs, () => {
-        if (leave(waiter)) reply({ kind: "none", reason: "queueTimeout", rejected: [] });
+        const isLate = clock.nowMs() >= deadlineMs;
+        drop(queued, isLate ? "deadlinePassed" : "queueTimeout");
       }),
     };
-    const queue = queues.get(request.model) ?? new Set<Waiter>();
-    queue.add(waiter);
-    queues.set(request.model, queue);
+    const turn = { tenant, priority, isLaterTurn, costTokens, deadlineMs };
+    const queued = queue.add(turn, waiter, nowMs);
     waitingCount += 1;
     return () => {
-      leave(waiter);
+      if (queue.remove(queued)) left(queued);
     };
   }
 
@@ -179,23 +230,28 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
         reply({ kind: "none", reason: "draining", rejected: [] });
         return () => {};
       }
-      // Whoever waits already is served first, also when a slot is free for this one.
-      const isFirst = (queues.get(request.model)?.size ?? 0) === 0;
-      const chosen = isFirst ? choose(request, clock.nowMs()) : "full";
-      if (chosen === "full") return enqueue(request, reply);
+      const { model } = request;
+      const priority = classOf(request);
+      const queue = queues.get(model) ?? emptyQueue;
+      // Whoever waits already, no less important, is served first, also when a slot is free for this one.
+      const chosen = queue.isFirst(priority)
+        ? choose(request, clock.nowMs(), queue.ceilingOf(priority))
+        : "full";
+      if (chosen === "full" || chosen === "blocked") return enqueue(request, reply);
       reply(chosen);
       return () => {};
     },
     wake() {
       for (const model of queues.keys()) serve(model);
     },
-    waiting: () => new Map([...queues].map(([model, queue]) => [model, queue.size])),
+    waiting: () => {
+      const counts = [...queues].map(([model, queue]) => [model, queue.length] as const);
+      return new Map(counts.filter(([, count]) => count > 0));
+    },
     drain() {
       isDraining = true;
       for (const queue of queues.values()) {
-        for (const waiter of queue) {
-          if (leave(waiter)) waiter.settle({ kind: "none", reason: "draining", rejected: [] });
-        }
+        for (const queued of queue.all()) drop(queued, "draining");
       }
     },
   };

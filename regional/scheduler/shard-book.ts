@@ -130,7 +130,10 @@ export interface Dispatch {
 
 /** The counters of a cell's shards: exact, because all dispatches go through here. Everything is synchronous. */
 export interface ShardBook {
-  choose(request: SlotRequest, nowMs: number): ShardChoice;
+  /** `ceiling`: saturation from which on a shard that is not idle takes no more of this class now; its usual one by default. */
+  choose(request: SlotRequest, nowMs: number, ceiling?: number): ShardChoice;
+  /** Work of a prompt on the shard that holds most of it, tokens > 0: uncached input + 2 × the answer to expect. */
+  workOf(request: SlotRequest, nowMs: number): number;
   /** Counts a dispatch; call in the same step as `choose`. */
   begin(choice: ShardChoice & { readonly kind: "chosen" }, nowMs: number): Dispatch;
   /** The first token is there: the prefill is no longer in front of others. Repeatable. */
@@ -272,36 +275,50 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
     if (selection.kind === "chosen" || !mayOverflow) return { selection, isOverflow: false };
     const prompt = { ...input.prompt, allowed: null };
     const wider = selectShard({ ...input, prompt }, random, defaultSelectionPolicy);
-    const isOverflow = wider.kind === "chosen";
-    return { selection: isOverflow ? wider : selection, isOverflow };
+    return { selection: wider, isOverflow: wider.kind === "chosen" };
+  }
+
+  /** What `request` wants of the shards of its model, and what each of them is thought to hold of it. */
+  function demandOf(request: SlotRequest, group: ModelShards, nowMs: number) {
+    const { conversationId, model, onlyShard, path, priority, promptKeys, tenant } = request;
+    const { contextTokensMax: contextMax } = group.surroundings;
+    const answerKind = { tenant, path, model };
+    const length = lengths.expect(answerKind, request.completionTokensMax);
+    // No shard computes more than its context: a prompt that is longer is refused by the engine, which knows its tokens.
+    const inputTokens = Math.min(Math.max(1, request.promptTokensEstimate), contextMax);
+    const home = conversationId === null ? null : homes.find(conversationId);
+    const { cachedTokens, homeShard } = group.cached(
+      { inputTokens, promptKeys, homeShard: request.homeShard, home },
+      nowMs,
+    );
+    const prompt: PromptDemand = {
+      jurisdiction,
+      model,
+      inputTokens,
+      outputTokens: Math.min(length.expected, contextMax - inputTokens),
+      priority,
+      homeShard,
+      affinityKey: request.affinityKey,
+      excluded: request.excluded,
+      allowed: onlyShard === undefined ? group.setOf(tenant, priority) : new Set([onlyShard]),
+    };
+    return { answerKind, cachedTokens, home, length, prompt };
   }
 
   return {
-    choose(request, nowMs) {
-      const { conversationId, model, onlyShard, path, priority, promptKeys, tenant } = request;
+    choose(request, nowMs, ceiling) {
+      const { conversationId, model, onlyShard, promptKeys } = request;
       const group = groups.get(model);
       if (group === undefined) return { kind: "none", reason: "noShard", rejected: [] };
-      const { contextTokensMax: contextMax } = group.surroundings;
-      const answerKind = { tenant, path, model };
-      const length = lengths.expect(answerKind, request.completionTokensMax);
-      // No shard computes more than its context: a prompt that is longer is refused by the engine, which knows its tokens.
-      const inputTokens = Math.min(Math.max(1, request.promptTokensEstimate), contextMax);
-      const home = conversationId === null ? null : homes.find(conversationId);
-      const { cachedTokens, homeShard } = group.cached(
-        { inputTokens, promptKeys, homeShard: request.homeShard, home },
-        nowMs,
-      );
-      const prompt: PromptDemand = {
-        jurisdiction,
-        model,
-        inputTokens,
-        outputTokens: Math.min(length.expected, contextMax - inputTokens),
-        priority,
-        homeShard,
-        affinityKey: request.affinityKey,
-        excluded: request.excluded,
-        allowed: onlyShard === undefined ? group.setOf(tenant, priority) : new Set([onlyShard]),
-      };
+      const {
+        answerKind,
+        cachedTokens,
+        home,
+        length,
+        prompt: wish,
+      } = demandOf(request, group, nowMs);
+      const prompt = ceiling === undefined ? wish : { ...wish, ceiling };
+      const { inputTokens } = prompt;
       const input = { candidates: group.states(nowMs), cachedTokens, prompt };
       const mayOverflow = onlyShard === undefined && prompt.allowed !== null;
       const { isOverflow, selection } = select(input, mayOverflow);
@@ -335,6 +352,16 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
         runnersUp,
         rejected,
       };
+    },
+    workOf(request, nowMs) {
+      const group = groups.get(request.model);
+      if (group === undefined) return 1;
+      const { cachedTokens, prompt } = demandOf(request, group, nowMs);
+      let cached = 0;
+      for (let index = 0; index < cachedTokens.length; index += 1) {
+        cached = Math.max(cached, cachedTokens[index] ?? 0);
+      }
+      return workOf(prompt, cached);
     },
     begin({ demand, predicted, shard }, nowMs) {
       const entry = entryOf(shard);

@@ -1,3 +1,4 @@
+import { isLaterTurn } from "#shared/admission/later-turn.ts";
 import { surplusTokensOf } from "#shared/conversation/answer-so-far.ts";
 import { choicesOf } from "#shared/conversation/turn-choices.ts";
 import type { TurnEffect, TurnEvent } from "#shared/conversation/turn-events.ts";
@@ -78,6 +79,7 @@ export function startTurn(
   let request = begunWith;
   const rendering = createTurnRendering({ ...deps, request: begunWith });
   const isStateless = request.lane === "stateless";
+  const isLater = isLaterTurn(begunWith);
   const begunSignal = Promise.withResolvers<void>();
   const endedSignal = Promise.withResolvers<TurnEnding>();
   const pending: TurnEvent[] = [];
@@ -149,6 +151,8 @@ export function startTurn(
         promptKeys: ownKeys(),
         path: request.engine.path,
         completionTokensMax: request.engine.completionTokensMax,
+        isLaterTurn: isLater,
+        hasBegun: state.isBegun || request.resume !== null,
       },
       (reply) => {
         if (reply.kind === "none") return feed({ ...reply, kind: "noShard" });

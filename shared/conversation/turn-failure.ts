@@ -38,6 +38,8 @@ export type NoShardReason =
   | "queueFull"
   /** The turn waited as long as its class may wait. */
   | "queueTimeout"
+  /** The client's deadline came before a shard was free: expired work is dropped, not run. */
+  | "deadlinePassed"
   /** The cell takes no more work. */
   | "draining";
 
@@ -122,6 +124,11 @@ export function noShardError(
         code: "saturated",
         message: "Every shard that serves this model is full. Try again shortly.",
         retryAfterMs: retryAfterMs ?? policy.saturatedRetryAfterMs,
+      };
+    case "deadlinePassed":
+      return {
+        code: "deadline_exceeded",
+        message: "No shard was free for the request before its deadline.",
       };
     case "draining":
       return {

@@ -54,5 +54,5 @@ export function filterShard(
   const { ceilings, ttftSloSeconds } = policy;
   // The promise of the interactive class measures prefill in front for all: a ceiling compares classes on one scale.
   const saturation = saturationOf(state, ttftSloSeconds.interactive);
-  return saturation >= ceilings[prompt.priority] ? "ceiling" : null;
+  return saturation >= (prompt.ceiling ?? ceilings[prompt.priority]) ? "ceiling" : null;
 }

@@ -61,6 +61,8 @@ export interface PromptDemand {
   /** Expected, not reserved: the tenant's usual length, never above what the client allows. */
   readonly outputTokens: number;
   readonly priority: Priority;
+  /** Saturation from which on a shard that is not idle is full for the prompt now; its class's own without. */
+  readonly ceiling?: number;
   /** Shard of the conversation's last turn. */
   readonly homeShard: ShardId | null;
   /** Prompts with one key should meet one warm cache. Empty: there is nothing to meet. */

@@ -1,100 +1,20 @@
 import { describe, it } from "vitest";
-import type { Clock } from "#regional/ports/clock.ts";
-import { createScheduler } from "#regional/scheduler/scheduler.ts";
-import type { SlotReply, SlotRequest } from "#regional/scheduler/scheduler.ts";
-import { createShardBook } from "#regional/scheduler/shard-book.ts";
-import { defaultQueuePolicy } from "#shared/admission/queue-policy.ts";
-import { defaultBreakerPolicy } from "#shared/breaker/breaker-policy.ts";
-import type { ShardDescription } from "#shared/config/topology.ts";
+import type { SlotRequest } from "#regional/scheduler/scheduler.ts";
 import type { TryResult } from "#shared/conversation/turn-events.ts";
-import type { Jurisdiction, ShardId } from "#shared/residency/brands.ts";
+import type { ShardId } from "#shared/residency/brands.ts";
+import { aSchedulerRun, aSlotRequest, askForSlot, slotOf } from "#test/support/scheduler-run.ts";
+import type { AskedTurn, SchedulerRun } from "#test/support/scheduler-run.ts";
 
-/** A clock that a test moves. */
-class HandClock implements Clock {
-  #nowMs = 1_000;
-  #timers: { atMs: number; run: () => void }[] = [];
-  nowMs(): number {
-    return this.#nowMs;
-  }
-  after(delayMs: number, run: () => void): () => void {
-    const timer = { atMs: this.#nowMs + delayMs, run };
-    this.#timers.push(timer);
-    return () => {
-      this.#timers = this.#timers.filter((other) => other !== timer);
-    };
-  }
-  every(): () => void {
-    return () => {};
-  }
-  move(byMs: number): void {
-    this.#nowMs += byMs;
-    const due = this.#timers.filter(({ atMs }) => atMs <= this.#nowMs);
-    this.#timers = this.#timers.filter(({ atMs }) => atMs > this.#nowMs);
-    for (const { run } of due) run();
-  }
-  pending(): number {
-    return this.#timers.length;
-  }
+function aScheduler(names: readonly string[], slots = 1, waitingPerModelMax = 10): SchedulerRun {
+  return aSchedulerRun({ shards: names, slots, policy: { waitingPerModelMax } });
 }
 
-function aScheduler(names: readonly string[], slots = 1, waitingPerModelMax = 10) {
-  const clock = new HandClock();
-  const random = { unit: () => 0.5, hex: () => "" };
-  const book = createShardBook({
-    shards: names.map(
-      (id) =>
-        ({
-          id,
-          model: "m",
-          revision: "1",
-          backend: { kind: "simulated" },
-          concurrentRequestsMax: slots,
-          kvTokensMax: 400_000,
-          pricePerHourMicroUsd: 1_000_000,
-        }) as ShardDescription,
-    ),
-    jurisdiction: "eu" as Jurisdiction,
-    contextTokensMax: () => 100_000,
-    random: () => 0.5,
-    policy: defaultBreakerPolicy,
-  });
-  const policy = { ...defaultQueuePolicy, waitingPerModelMax };
-  return { clock, book, scheduler: createScheduler({ book, clock, random, policy }) };
-}
-
-function aRequest(changes: Partial<SlotRequest> = {}): SlotRequest {
-  return {
-    model: "m",
-    homeShard: null,
-    affinityKey: "k",
-    excluded: [],
-    priority: "interactive",
-    promptTokensEstimate: 5,
-    deadlineMs: 1_000_000,
-    tenant: "acme",
-    conversationId: null,
-    promptKeys: [],
-    path: "chat/completions",
-    completionTokensMax: null,
-    ...changes,
-  };
-}
-
+const aRequest = aSlotRequest;
 const succeeded: TryResult = { kind: "succeeded" };
 const nothing = { tokens: 0, prompt: null };
 
-function ask(
-  { scheduler }: ReturnType<typeof aScheduler>,
-  request = aRequest(),
-): { replies: SlotReply[]; cancel: () => void } {
-  const replies: SlotReply[] = [];
-  return { replies, cancel: scheduler.acquire(request, (reply) => replies.push(reply)) };
-}
-
-function slotOf(asked: { replies: SlotReply[] }) {
-  const [reply] = asked.replies;
-  if (reply?.kind !== "chosen") throw new Error("no slot");
-  return reply.slot;
+function ask(parts: SchedulerRun, request: Partial<SlotRequest> = {}): AskedTurn {
+  return askForSlot(parts, request);
 }
 
 describe("the scheduler", () => {
