@@ -7,7 +7,9 @@ export interface Job {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
   readonly isStreamed: boolean;
-  readonly kind: "closed" | "open" | "hold" | "release";
+  readonly kind: "closed" | "open" | "hold" | "release" | "prepare";
+  /** Whether each request goes on with a conversation that `prepare` made, in turn; else each makes its own. */
+  readonly isContinued: boolean;
   readonly connections: number;
   readonly perSecond: number;
   readonly seconds: number;
@@ -34,12 +36,26 @@ function renewConnections(): void {
 }
 
 const held: Promise<One>[] = [];
+/** What `prepare` made: conversations with one turn. */
+let conversations: string[] = [];
+let count = 0;
+
+/** A conversation's next message is one that it does not hold yet, so each request has a number of its own. */
+function continued(job: Job): { readonly body: string; readonly headers: Job["headers"] } {
+  count += 1;
+  const body = job.body.replace("{{n}}", String(count));
+  const id = job.isContinued ? conversations[count % conversations.length] : undefined;
+  return id === undefined
+    ? { body, headers: job.headers }
+    : { body, headers: { ...job.headers, "x-meridian-conversation": id } };
+}
 
 interface One {
   readonly isWhole: boolean;
   readonly totalMs: number;
   readonly firstMs: number;
   readonly failure: string;
+  readonly conversation: string;
 }
 
 function send(job: Job, onFirst?: () => void): Promise<One> {
@@ -47,8 +63,10 @@ function send(job: Job, onFirst?: () => void): Promise<One> {
     const from = performance.now();
     let firstMs = 0;
     let tail = "";
+    let conversation = "";
+    const { body, headers } = continued(job);
     const end = (isWhole: boolean, failure: string) =>
-      resolve({ isWhole, totalMs: performance.now() - from, firstMs, failure });
+      resolve({ isWhole, totalMs: performance.now() - from, firstMs, failure, conversation });
     const call = request(
       job.url,
       {
@@ -56,11 +74,12 @@ function send(job: Job, onFirst?: () => void): Promise<One> {
         agent,
         headers: {
           "content-type": "application/json",
-          "content-length": Buffer.byteLength(job.body),
-          ...job.headers,
+          "content-length": Buffer.byteLength(body),
+          ...headers,
         },
       },
       (response) => {
+        conversation = String(response.headers["x-meridian-conversation"] ?? "");
         response.on("data", (data: Buffer) => {
           const text = data.toString("latin1");
           if (firstMs === 0 && (!job.isStreamed || text.includes('"content":"word'))) {
@@ -78,7 +97,7 @@ function send(job: Job, onFirst?: () => void): Promise<One> {
       },
     );
     call.on("error", (error) => end(false, error.message));
-    call.end(job.body);
+    call.end(body);
   });
 }
 
@@ -121,6 +140,21 @@ function resultOf(results: readonly One[], elapsedMs: number): Result {
   };
 }
 
+/** Makes as many conversations of one turn as the job has connections, 8 at a time. */
+async function prepare(job: Job): Promise<Result> {
+  const results: One[] = [];
+  let begun = 0;
+  const make = async () => {
+    while (begun < job.connections) {
+      begun += 1;
+      results.push(await send(job));
+    }
+  };
+  await Promise.all(Array.from({ length: 8 }, make));
+  conversations = results.map(({ conversation }) => conversation);
+  return resultOf(results, 0);
+}
+
 /** Opens streams, 16 at a time; answers, with no figures, when each has its first token. */
 async function hold(job: Job): Promise<Result> {
   const from = performance.now();
@@ -142,9 +176,14 @@ async function release(): Promise<Result> {
   return resultOf(await Promise.all(held.splice(0)), 0);
 }
 
+function doerOf(kind: Job["kind"]): (job: Job) => Promise<Result> {
+  if (kind === "prepare") return prepare;
+  if (kind === "hold") return hold;
+  return kind === "release" ? release : run;
+}
+
 process.on("message", (message) => {
   const job = message as Job;
   renewConnections();
-  const done = job.kind === "hold" ? hold(job) : job.kind === "release" ? release() : run(job);
-  void done.then((result) => process.send?.(result));
+  void doerOf(job.kind)(job).then((result) => process.send?.(result));
 });

@@ -37,6 +37,8 @@ export function start(
     stdio: ["ignore", "pipe", "inherit", ...(options.third === undefined ? [] : [options.third])],
   });
   started.add(child);
+  // Read even when nobody looks: a process whose pipe is full stops at its next line of log.
+  child.stdout?.resume();
   child.on("exit", () => started.delete(child));
   if (child.pid === undefined) throw new Error(`${command} did not start`);
   return { child, pid: child.pid };

@@ -7,10 +7,13 @@ import {
   openStreams,
   quantile,
   saturationConnections,
+  streamsLonger,
   streamsPerSecond,
+  warmConversations,
 } from "./series.ts";
 import type { OpenStreamCost, Round } from "./series.ts";
 import { inTheWay } from "./in-the-way.ts";
+import { logLevel } from "./targets.ts";
 import type { Target } from "./targets.ts";
 
 /** All that was measured of a target. */
@@ -70,22 +73,28 @@ const cellCpu: Aim["of"] = (row) => row.figure((round) => round.cpuMs["cell"] ??
 
 const stateless = "stateless lane";
 const durable = "durable lane";
+const warm = "durable lane, warm";
 const plain = "pass-through";
 const hono = "Hono on Node";
 
 const aims: readonly Aim[] = [
   { what: "edge CPU per request", lane: stateless, base: plain, most: 2, of: edgeCpu },
   { what: "edge CPU per request", lane: durable, base: "object + row", most: 2, of: edgeCpu },
+  { what: "edge CPU per request", lane: warm, base: "object + row", most: 2, of: edgeCpu },
   { what: "added time to first token", lane: stateless, base: plain, most: 2, of: firstToken },
   { what: "added time to first token", lane: durable, base: "object RPC", most: 2, of: firstToken },
+  { what: "added time to first token", lane: warm, base: "object RPC", most: 2, of: firstToken },
   { what: "edge CPU per paced stream", lane: stateless, base: plain, most: 2.2, of: streamCpu },
   { what: "edge CPU per paced stream", lane: durable, base: plain, most: 2.5, of: streamCpu },
+  { what: "edge CPU per paced stream", lane: warm, base: plain, most: 2.5, of: streamCpu },
   { what: "added time per token", lane: stateless, base: plain, most: 2, of: perToken },
   { what: "added time per token", lane: durable, base: plain, most: 2, of: perToken },
+  { what: "added time per token", lane: warm, base: plain, most: 2, of: perToken },
   { what: "edge memory per open stream", lane: stateless, base: plain, most: 1.3, of: memory },
   { what: "edge memory per open stream", lane: durable, base: plain, most: 1.5, of: memory },
   { what: "cell CPU per request", lane: stateless, base: hono, most: 1.5, of: cellCpu },
   { what: "cell CPU per request", lane: durable, base: hono, most: 1.5, of: cellCpu },
+  { what: "cell CPU per request", lane: warm, base: hono, most: 1.5, of: cellCpu },
 ];
 
 /** Smallest base that a ratio is taken of, ms or KiB: below it the ratio is one of noise. */
@@ -102,7 +111,10 @@ function aimLine(aim: Aim, rows: ReadonlyMap<string, Row>): readonly string[] {
 }
 
 /** The page: how it was measured, the figures, and the aims beside their ratios. */
-export function renderReport(measured: readonly Measured[], options: BenchOptions): string {
+export function renderReport(
+  measured: readonly Measured[],
+  options: BenchOptions & { readonly isInMemory: boolean },
+): string {
   const all = measured.map(rowOf);
   const rows = new Map(all.map((row) => [row.name, row]));
   const direct = rows.get("direct");
@@ -148,8 +160,10 @@ Written by \`npm run bench -- --rounds ${options.rounds} --seconds ${options.sec
 - Machine: ${availableParallelism()} cores (${cpuModel}), Node ${process.versions.node}, workerd ${version("workerd")}; ${isPinned ? "workerd on one core, everything else on the other" : "no core of its own for workerd"}. ${new Date().toISOString().slice(0, 10)}. Other work on the machine was not excluded.
 - The edge is the bundle of \`wrangler deploy --dry-run\` under the workerd binary. Each lane has a stack of its own: edge, cell, database (PGlite), health KV.
 - Medians of ${options.rounds} interleaved rounds, ${options.seconds} s a series. Every answer had status 200 and its terminal marker, else the run fails.
-- Not streamed: closed loop of ${saturationConnections} connections for CPU and requests per second, open loop of ${latencyPerSecond}/s for latency. Streams: 64 tokens, one each 5 ms, ${streamsPerSecond}/s. Memory: ${openStreams} open streams on fresh, warm processes, a token a second on each.
-- The objects of the two object rows are warm; every request of the durable lane makes a new conversation, so its object is cold.
+- Not streamed: closed loop of ${saturationConnections} connections for CPU and requests per second, open loop of ${latencyPerSecond}/s for latency. Streams: 64 tokens, one each 5 ms, ${streamsPerSecond}/s for ${streamsLonger * options.seconds} s. A way is measured when its processes are idle: first latency, then streams, the closed loop last. Memory: ${openStreams} open streams on fresh, warm processes, a token a second on each.
+- Edge and cells log at \`${logLevel}\`, the default, as in production: a line for each request, read by the benchmark from a pipe.
+- Files of objects and databases lie ${options.isInMemory ? "in memory (`/dev/shm`): the platform replicates a commit, and this machine's disk would be measured in its place" : "on this machine's disk, whose commits are part of what is measured"}.
+- The objects of the two object rows are warm. Every request of the durable lane makes a new conversation, so its object is cold and creates its tables; "durable lane, warm" goes on with ${warmConversations} conversations of one turn, made anew before each series.
 - The engine mock is asked for a stream by the cells always, also where the client wants one body.
 
 ## CPU, ms per request

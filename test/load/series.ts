@@ -23,10 +23,16 @@ export const saturationConnections = 24;
 export const latencyPerSecond = 60;
 /** Open loop of the paced streams, streams per second. */
 export const streamsPerSecond = 20;
+/** How much longer the series of streams is than the others: CPU is counted in steps of 10 ms. */
+export const streamsLonger = 2;
+/** Conversations that a series on warm ones goes round: more than are ever open at once. */
+export const warmConversations = 64;
 /** Streams of the memory series. */
 export const openStreams = 500;
 const warmUpSeconds = 1;
 const settleMs = 3_000;
+/** A process is calm when it used less than this share of a core for this long, ms; waited for at most so long, ms. */
+const calm = { share: 0.08, forMs: 500, atMostMs: 10_000 };
 /** How long the engine keeps a held stream open unless it is released: 64 tokens of 1 s (engine-mock.ts). */
 const heldMs = 60_000;
 
@@ -55,6 +61,11 @@ export function quantile(values: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
 }
 
+function connectionsOf(kind: Job["kind"]): number {
+  if (kind === "prepare") return warmConversations;
+  return kind === "hold" ? openStreams : saturationConnections;
+}
+
 function jobOf(
   target: Target,
   kind: Job["kind"],
@@ -68,7 +79,8 @@ function jobOf(
     body: bodyOf(target, isStreamed, pace),
     isStreamed,
     kind,
-    connections: kind === "hold" ? openStreams : saturationConnections,
+    isContinued: target.isWarm && kind !== "prepare",
+    connections: connectionsOf(kind),
     perSecond: isStreamed ? streamsPerSecond : latencyPerSecond,
     seconds,
   };
@@ -96,8 +108,28 @@ async function counted(client: Client, target: Target, job: Job) {
   return { result, cpu };
 }
 
+/** Waits until a target's processes have done what an earlier series left behind: deliveries, settlements, collections. */
+async function untilCalm(target: Target): Promise<void> {
+  const total = () => Object.values(target.parts).reduce((sum, { pid }) => sum + cpuMs(pid), 0);
+  const from = performance.now();
+  let before = total();
+  while (performance.now() - from < calm.atMostMs) {
+    await new Promise((resolve) => setTimeout(resolve, calm.forMs));
+    const after = total();
+    if (after - before < calm.share * calm.forMs) return;
+    before = after;
+  }
+}
+
+/** New conversations of one turn for a target that wants warm ones, so that none grows over the rounds. */
+async function prepare(client: Client, target: Target): Promise<void> {
+  if (target.isWarm) checked(target, await client.do(jobOf(target, "prepare", 0)));
+  await untilCalm(target);
+}
+
 /** Warms a target: its code, connections and objects. */
 export async function warmUp(client: Client, target: Target): Promise<void> {
+  await prepare(client, target);
   checked(target, await client.do(jobOf(target, "open", warmUpSeconds)));
   checked(target, await client.do(jobOf(target, "open", warmUpSeconds, "paced")));
 }
@@ -141,21 +173,29 @@ export async function measureOpenStreams(
   return cost;
 }
 
-/** One round of one target: saturation, latency, paced streams. */
+/** One round of one target: latency, paced streams, and at last saturation, which leaves work behind. */
 export async function measureRound(
   client: Client,
   target: Target,
   seconds: number,
 ): Promise<Round> {
+  await prepare(client, target);
+  const single = checked(target, await client.do(jobOf(target, "open", seconds)));
+  await prepare(client, target);
+  const streams = await counted(
+    client,
+    target,
+    jobOf(target, "open", seconds * streamsLonger, "paced"),
+  );
+  await prepare(client, target);
   const full = await counted(client, target, jobOf(target, "closed", seconds));
-  const calm = checked(target, await client.do(jobOf(target, "open", seconds)));
-  const streams = await counted(client, target, jobOf(target, "open", seconds, "paced"));
+  await untilCalm(target);
   return {
     requestsPerSecond: (full.result.whole * 1000) / full.result.elapsedMs,
     cpuMs: full.cpu,
     streamCpuMs: streams.cpu,
-    latencyP50: quantile(calm.latencyMs, 0.5),
-    latencyP99: quantile(calm.latencyMs, 0.99),
+    latencyP50: quantile(single.latencyMs, 0.5),
+    latencyP99: quantile(single.latencyMs, 0.99),
     firstTokenP50: quantile(streams.result.firstTokenMs, 0.5),
     perTokenP50: quantile(streams.result.perTokenMs, 0.5),
   };

@@ -13,10 +13,14 @@ export interface Target {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly isStored: boolean;
+  /** Whether its requests go on with conversations that are there and in memory. */
+  readonly isWarm: boolean;
   readonly parts: Readonly<Record<string, Started>>;
 }
 
 const model = "bench/model";
+/** The default, which an operator would run with: a line for each request at the edge, and one for each turn at the cell. */
+export const logLevel = "info";
 const listening = /"url":"(http:[^"]+)"/;
 
 /** Starts a TypeScript process of this repository that prints its URL. */
@@ -70,14 +74,28 @@ export async function startWorker(
     classes: options.writes === undefined ? {} : { PROBE: "Probe" },
     storage: mkdtempSync(join(folder, "objects-")),
   });
-  return { name: options.name, url, headers: {}, isStored: false, parts: { workerd } };
+  return {
+    name: options.name,
+    url,
+    headers: {},
+    isStored: false,
+    isWarm: false,
+    parts: { workerd },
+  };
 }
 
 /** A pass-through of Hono on Node, whose process stands where the cell's does. */
 export async function startHonoOnNode(engine: string): Promise<Target> {
   const started = await startScript(["test/load/workers/hono-node.ts"], { ENGINE: engine });
   const { process: cell, url } = started;
-  return { name: "Hono on Node", url, headers: {}, isStored: false, parts: { cell } };
+  return {
+    name: "Hono on Node",
+    url,
+    headers: {},
+    isStored: false,
+    isWarm: false,
+    parts: { cell },
+  };
 }
 
 function topologyWith(cellUrl: string, engine: string, database: string) {
@@ -112,7 +130,12 @@ function topologyWith(cellUrl: string, engine: string, database: string) {
 export async function startMeridian(
   folder: string,
   engine: string,
-  options: { readonly name: string; readonly bundle: string; readonly isStored: boolean },
+  options: {
+    readonly name: string;
+    readonly bundle: string;
+    readonly isStored: boolean;
+    readonly isWarm?: boolean;
+  },
 ): Promise<Target> {
   const own = mkdtempSync(join(folder, "stack-"));
   const data = join(own, "data");
@@ -142,13 +165,14 @@ export async function startMeridian(
     HEALTH_KV_TOKEN: "writer",
     HEALTH_MAC_KEY: edgeBindings["HEALTH_MAC_KEY"] ?? "",
     BENCH_DATABASE_URL: database.url,
-    LOG_LEVEL: "error",
+    LOG_LEVEL: logLevel,
   });
   const edge = await serveWorker({
     folder: options.bundle,
     main: "index.js",
     bindings: {
       ...edgeBindings,
+      LOG_LEVEL: logLevel,
       TOPOLOGY: topology(cell.url),
       HEALTH_KV_URL: health.url,
       HEALTH_KV_TOKEN: "reader",
@@ -161,6 +185,7 @@ export async function startMeridian(
     url: edge.url,
     headers: { authorization: `Bearer ${testKeys.acme}` },
     isStored: options.isStored,
+    isWarm: options.isWarm ?? false,
     parts: { workerd: edge.process, cell: cell.process, database: database.process },
   };
 }
@@ -173,7 +198,7 @@ export function bodyOf(
 ): string {
   return JSON.stringify({
     model,
-    messages: [{ role: "user", content: `A question of no weight. [[${pace}]]` }],
+    messages: [{ role: "user", content: `Question {{n}}, of no weight. [[${pace}]]` }],
     ...(isStreamed ? { stream: true } : {}),
     ...(target.isStored ? { store: true } : {}),
   });

@@ -91,6 +91,6 @@ export async function serveWorker(
       third: "pipe",
     },
   );
-  const port = await printed(served, /"port":(\d+)/, 3);
+  const port = await printed(served, /"socket":"http"[^}]*"port":(\d+)/, 3);
   return { process: served, url: `http://127.0.0.1:${port}` };
 }
