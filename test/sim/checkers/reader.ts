@@ -60,6 +60,12 @@ export class Reader {
     );
   }
 
+  /** The same, where the turn ended well at or below what it has: nothing is left to be told, and its end is another's. */
+  mayMissEnd(): boolean {
+    const state = this.object.durable.turns.get(this.turnRandom)?.state;
+    return this.mayBeAhead() && state !== "failed" && state !== "cancelled";
+  }
+
   chunk(bytes: Uint8Array): void {
     const { recorder } = this.#world;
     try {

@@ -72,7 +72,7 @@ export const streamMutants: readonly Mutant[] = [
   {
     name: "a reader past the error that ended its turn is told nothing",
     quirks: ["failedTurnEndsSilently"],
-    seeds: 400,
+    seeds: 600,
   },
   { name: "a slot of a shard is not given back", quirks: ["slotLeaks"] },
   {

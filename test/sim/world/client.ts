@@ -194,7 +194,7 @@ export class Client {
         ended: () => {
           // Nothing breaks bodies any more: this is how the product ends one.
           recorder.expect(
-            isOver || !wasHealed || reader.end !== null || reader.mayBeAhead(),
+            isOver || !wasHealed || reader.end !== null || reader.mayMissEnd(),
             "I-42",
             () => `${reader.object.name} ${reader.turnRandom}: a stream without an end`,
           );
