@@ -40,8 +40,8 @@ export interface ModelShards {
   readonly entries: readonly ShardEntry[];
   readonly surroundings: ShardSurroundings;
   states(nowMs: number): readonly ShardState[];
-  /** The tenant's shuffle set; null where it is every shard. */
-  setOf(tenant: string, priority: Priority): ReadonlySet<ShardId> | null;
+  /** The tenant's shuffle set and the conversation's home, wherever that is; null where it is every shard. */
+  setOf(tenant: string, priority: Priority, homeShard: ShardId | null): ReadonlySet<ShardId> | null;
   cached(question: CachedQuestion, nowMs: number): CachedAnswer;
   /** The shard was sent a prompt with these chunks. */
   sent(entry: ShardEntry, promptKeys: readonly number[]): void;
@@ -78,7 +78,7 @@ export function createModelShards(
     entries,
     surroundings,
     states: (nowMs) => entries.map((entry) => stateOf(entry, surroundings, nowMs)),
-    setOf(tenant, priority) {
+    setOf(tenant, priority, homeShard) {
       const key = `${priority === "critical" ? "critical" : "other"}|${tenant}`;
       let set = sets.get(key);
       if (set === undefined) {
@@ -86,7 +86,9 @@ export function createModelShards(
         set = shuffleSet(tenant, ids, priority);
         sets.set(key, set);
       }
-      return set.size === ids.length ? null : set;
+      if (set.size === ids.length) return null;
+      // A conversation that came by overflow, or before the set changed, keeps what is cached for it.
+      return homeShard === null || set.has(homeShard) ? set : new Set([...set, homeShard]);
     },
     cached(question, nowMs) {
       const { inputTokens, promptKeys } = question;

@@ -9,6 +9,7 @@ import type { NoShardReason } from "#shared/conversation/turn-failure.ts";
 import type { RejectedCandidate } from "#shared/protocol/internal/turn-outcome.ts";
 import type { EngineRequest } from "#shared/protocol/internal/turn-request.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
+import type { Spill } from "#shared/routing/next-home.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { RandomSource } from "../ports/random.ts";
 import type { AnswerSeen, ChoiceReason, PredictedTimes, ShardBook } from "./shard-book.ts";
@@ -39,10 +40,21 @@ export interface SlotRequest {
   readonly hasBegun?: boolean;
 }
 
+/** A shard that could have been chosen. */
+export interface RunnerUp {
+  readonly id: ShardId;
+  readonly score: number;
+}
+
 /** A place on a shard. */
 export interface Slot {
   readonly shard: ShardId;
   readonly reason: ChoiceReason;
+  /** Set when the conversation's home could have taken it later. */
+  readonly spill: Spill | null;
+  /** Less is better; of the shard and of the next best. */
+  readonly score: number;
+  readonly runnersUp: readonly RunnerUp[];
   readonly predicted: PredictedTimes;
   /** The first token is there. Repeatable. */
   firstToken(): void;
@@ -143,13 +155,16 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       }
       return choice.rejected.some(({ reason }) => ownRejections.has(reason)) ? "blocked" : "full";
     }
-    const { demand, predicted, reason, rejected, shard } = choice;
+    const { demand, predicted, reason, rejected, runnersUp, score, shard, spill } = choice;
     const dispatch = book.begin(choice, nowMs);
     queueOf(request.model).charge(request.tenant, demand.workTokens, nowMs);
     let isReleased = false;
     const slot: Slot = {
       shard,
       reason,
+      spill,
+      score,
+      runnersUp,
       predicted,
       firstToken() {
         if (!isReleased) book.firstToken(dispatch, clock.nowMs());

@@ -10,6 +10,9 @@ import { observeTtft } from "#shared/routing/error-ratio.ts";
 import { saturationOf } from "#shared/routing/filter-shard.ts";
 import { observeTokens } from "#shared/routing/held-tokens.ts";
 import { learnSpeed } from "#shared/routing/learn-speed.ts";
+import { movePays } from "#shared/routing/next-home.ts";
+import type { Spill } from "#shared/routing/next-home.ts";
+import { predict } from "#shared/routing/predict.ts";
 import { selectShard } from "#shared/routing/score-shard.ts";
 import type {
   RejectedShard,
@@ -20,7 +23,7 @@ import type {
 } from "#shared/routing/score-shard.ts";
 import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
 import { uncachedTokens, workOf } from "#shared/routing/shard-state.ts";
-import type { PromptDemand } from "#shared/routing/shard-state.ts";
+import type { PromptDemand, ShardSpeed } from "#shared/routing/shard-state.ts";
 import type { ProbeResult } from "../ports/engine.ts";
 import { createAnswerLengths } from "./answer-lengths.ts";
 import type { AnswerKind } from "./answer-lengths.ts";
@@ -78,6 +81,8 @@ export type ShardChoice =
       readonly kind: "chosen";
       readonly shard: ShardId;
       readonly reason: ChoiceReason;
+      /** Set when the conversation's home could have taken it later. */
+      readonly spill: Spill | null;
       readonly score: number;
       readonly predicted: PredictedTimes;
       /** What it was chosen for; `begin` counts it. */
@@ -100,6 +105,8 @@ export interface ChosenDemand {
   readonly uncachedTokens: number;
   readonly outputTokens: number;
   readonly workTokens: number;
+  /** Its predicted time to first token before what was observed of the shard corrects it. */
+  readonly basicTtftSeconds: number;
   /** KV memory that it takes beyond what prompts with the same prefix have in common. */
   readonly kvTokens: number;
   readonly promptKeys: readonly number[];
@@ -120,7 +127,6 @@ export interface Dispatch {
   /** The breaker's fence for its end. */
   readonly trips: number;
   readonly demand: ChosenDemand;
-  readonly predictedTtftSeconds: number;
   readonly beganAtMs: number;
   /** Uncached tokens up to its own last one, when it was sent. */
   readonly prefillTokens: number;
@@ -168,6 +174,31 @@ function verdictOf(result: TryResult): "success" | "failure" | "release" {
   if (result.kind === "aborted") return "release";
   const { reason } = result.failure;
   return blamelessReasons.has(reason) ? "release" : "failure";
+}
+
+/** Whether a spilled conversation should go on where it went: a home without room, or one that is not worth waiting for. */
+function spillOf(
+  { chosen, home }: Selection & { readonly kind: "chosen" },
+  prompt: PromptDemand,
+  cachedTokens: number,
+  { prefillTokensPerSecond }: ShardSpeed,
+): Spill {
+  if (home === null) return "once";
+  const gapSeconds = home.prediction.ttftSeconds - chosen.prediction.ttftSeconds;
+  const contextTokens = prompt.inputTokens;
+  const pays = movePays({ gapSeconds, contextTokens, cachedTokens, prefillTokensPerSecond });
+  return pays ? "pays" : "once";
+}
+
+function basicTtft(
+  { surroundings }: ModelShards,
+  entry: ShardEntry,
+  prompt: PromptDemand,
+  cachedTokens: number,
+  nowMs: number,
+): number {
+  const state = { ...stateOf(entry, surroundings, nowMs), errorRatio: 1 };
+  return predict(state, prompt, cachedTokens).ttftSeconds;
 }
 
 /** The book of one cell. */
@@ -242,7 +273,7 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
 
   function noteTtft(dispatch: Dispatch, seconds: number, nowMs: number): void {
     const entry = entryOf(dispatch.shard);
-    entry.ratio = observeTtft(entry.ratio, seconds, dispatch.predictedTtftSeconds, nowMs);
+    entry.ratio = observeTtft(entry.ratio, seconds, dispatch.demand.basicTtftSeconds, nowMs);
   }
 
   function learn(entry: ShardEntry, dispatch: Dispatch, seen: AnswerSeen, nowMs: number): void {
@@ -300,7 +331,8 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
       homeShard,
       affinityKey: request.affinityKey,
       excluded: request.excluded,
-      allowed: onlyShard === undefined ? group.setOf(tenant, priority) : new Set([onlyShard]),
+      allowed:
+        onlyShard === undefined ? group.setOf(tenant, priority, homeShard) : new Set([onlyShard]),
     };
     return { answerKind, cachedTokens, home, length, prompt };
   }
@@ -324,6 +356,7 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
       const { isOverflow, selection } = select(input, mayOverflow);
       if (selection.kind === "none") return selection;
       const { chosen, reason, rejected, runnersUp } = selection;
+      const entry = entryOf(chosen.id);
       const cached = cachedTokens[chosen.index] ?? 0;
       const uncached = uncachedTokens(prompt, cached);
       // What a conversation has on its home is its own; what others find there they share.
@@ -332,6 +365,7 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
         kind: "chosen",
         shard: chosen.id,
         reason: isOverflow ? "overflow" : reason,
+        spill: reason === "spill" ? spillOf(selection, prompt, cached, entry.speed) : null,
         score: chosen.score,
         predicted: {
           ttftSeconds: chosen.prediction.ttftSeconds,
@@ -344,6 +378,8 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
           inputTokens,
           uncachedTokens: uncached,
           outputTokens: prompt.outputTokens,
+          // Without the correction that it is to improve.
+          basicTtftSeconds: basicTtft(group, entry, prompt, cached, nowMs),
           workTokens: workOf(prompt, cached),
           kvTokens: (isHome ? inputTokens : uncached) + prompt.outputTokens,
           promptKeys,
@@ -363,7 +399,7 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
       }
       return workOf(prompt, cached);
     },
-    begin({ demand, predicted, shard }, nowMs) {
+    begin({ demand, shard }, nowMs) {
       const entry = entryOf(shard);
       const { own } = entry;
       own.inFlight += 1;
@@ -382,7 +418,6 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
         shard,
         trips: entry.breaker.trips,
         demand,
-        predictedTtftSeconds: predicted.ttftSeconds,
         beganAtMs: nowMs,
         prefillTokens: own.pendingPrefillTokens,
         firstTokenAtMs: null,

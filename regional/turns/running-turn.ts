@@ -15,6 +15,7 @@ import type { ClientFrame } from "#shared/protocol/internal/stream.ts";
 import type { Rendering, TurnRequest, TurnResume } from "#shared/protocol/internal/turn-request.ts";
 import { readDelivered } from "#shared/protocol/resume/read-delivered.ts";
 import type { CellId, RegionId, ShardId } from "#shared/residency/brands.ts";
+import type { Spill } from "#shared/routing/next-home.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Engine, EngineSink } from "../ports/engine.ts";
 import type { PromptKeys } from "../scheduler/prompt-keys.ts";
@@ -88,6 +89,7 @@ export function startTurn(
   let ending: TurnEnding | null = null;
   let slot: Slot | null = null;
   let keys: readonly number[] | null = null;
+  let spill: Spill | null = null;
   let running: AbortController | null = null;
   let stopChoosing = (): void => {};
   let isPaused = false;
@@ -155,8 +157,10 @@ export function startTurn(
         hasBegun: state.isBegun || request.resume !== null,
       },
       (reply) => {
+        observer.decided(request, reply);
         if (reply.kind === "none") return feed({ ...reply, kind: "noShard" });
         slot = reply.slot;
+        ({ spill } = reply.slot);
         const { rejected, queueWaitMs } = reply;
         const { shard } = reply.slot;
         const ability = deps.engines.get(shard)?.continuationAbility() ?? "none";
@@ -263,13 +267,14 @@ export function startTurn(
           state,
           clock.nowMs(),
         );
-    ending = last;
-    frames.end(JSON.stringify(last.outcome), last.terminal);
-    observer.ended(request, last.outcome);
+    const outcome = spill === null ? last.outcome : { ...last.outcome, spill };
+    ending = { ...last, outcome };
+    frames.end(JSON.stringify(outcome), last.terminal);
+    observer.ended(request, outcome);
     // An ended turn is kept for its readers; its prompt and what it began with are not.
     request = { ...request, resume: null, engine: { ...request.engine, body: {} } };
     begunSignal.resolve();
-    endedSignal.resolve(last);
+    endedSignal.resolve(ending);
   }
 
   /** Takes up what earlier attempts gave the client. False when this version cannot render it again byte for byte. */

@@ -26,6 +26,10 @@ export function createTurnTelemetry(options: TurnTelemetryOptions): TurnObserver
     "meridian_shard_tries_total",
     "Dispatches to a shard, by how they ended.",
   );
+  const selections = metrics.counter(
+    "meridian_selections_total",
+    "Choices of a shard, by their reason; those that found none among them.",
+  );
   const continuations = metrics.counter(
     "meridian_continuations_total",
     "Begun answers that another shard went on with, by what the one before failed of.",
@@ -72,6 +76,23 @@ export function createTurnTelemetry(options: TurnTelemetryOptions): TurnObserver
   }
 
   return {
+    decided(request, reply) {
+      if (reply.kind === "none") return selections.add({ reason: reply.reason });
+      const { predicted, reason, runnersUp, score, shard } = reply.slot;
+      selections.add({ reason });
+      const { requestId, tenant, turnId } = request;
+      log("debug", "shard_chosen", {
+        requestId,
+        tenant,
+        turnId,
+        shard,
+        reason,
+        score: rounded(score),
+        predictedTtftMs: Math.round(predicted.ttftSeconds * 1_000),
+        runnersUp: runnersUp.map((other) => `${other.id}=${rounded(other.score)}`).join(" "),
+        count: reply.rejected.length,
+      });
+    },
     firstToken(request, state) {
       const { model } = request.engine;
       ttft.observe({ model }, (state.ttftMs ?? 0) / 1000);
@@ -115,6 +136,11 @@ export function createTurnTelemetry(options: TurnTelemetryOptions): TurnObserver
       });
     },
   };
+}
+
+/** Thousandths: scores that are closer say nothing. */
+function rounded(score: number): number {
+  return Math.round(score * 1_000) / 1_000;
 }
 
 function reasonOf(result: TryResult): string {

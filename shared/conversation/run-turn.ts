@@ -1,4 +1,5 @@
 import type { TurnOutcome } from "../protocol/internal/turn-outcome.ts";
+import { nextHome, noHome } from "../routing/next-home.ts";
 import { parseIdentifier } from "../residency/identifiers.ts";
 import { leaseOf, pickCell } from "./begin-turn.ts";
 import { framesAfter } from "./frames.ts";
@@ -100,6 +101,19 @@ export function completeTurn(context: StepContext, input: CompleteTurnInput): Fe
   return { kind: "ok" };
 }
 
+/** The head after a turn that was answered: in another cell that one is the home, in the same one it may have been passed by. */
+function atHome(
+  head: ConversationHead,
+  { cell, shard, spill }: TurnOutcome,
+  nowMs: number,
+): ConversationHead {
+  if (shard === null) return { ...head, homeCell: cell, homeShard: null };
+  const stays = head.homeCell === cell;
+  const before = { ...noHome, ...head.home, shard: stays ? head.homeShard : null };
+  const { shard: homeShard, ...home } = nextHome(before, shard, spill ?? null, nowMs);
+  return { ...head, homeCell: cell, homeShard, home };
+}
+
 /** The end of a turn, from a cell's outcome or from the watchdog's verdict. */
 export function endTurn(
   context: StepContext,
@@ -112,7 +126,7 @@ export function endTurn(
   let next = head;
   if (hasAnswer) {
     next = appendItems(context, head, outcome.items, turn.turnRandom);
-    next = { ...next, homeCell: outcome.cell, homeShard: outcome.shard };
+    next = atHome(next, outcome, nowMs);
   } else {
     for (const item of store.readItems(
       turn.inputFromSeq,

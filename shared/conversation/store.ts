@@ -2,8 +2,12 @@ import type { ErrorOutcome } from "../errors/gateway-error.ts";
 import type { HistoryUsage } from "../protocol/internal/history.ts";
 import type { ItemRecord } from "../protocol/internal/turn-outcome.ts";
 import type { CellId, ShardId } from "../residency/brands.ts";
+import type { Home } from "../routing/next-home.ts";
 import type { ConversationMove } from "./move-state.ts";
 import type { ConversationScope, TurnTemplate } from "./rpc.ts";
+
+/** What is kept of a home beside its shard. */
+export type HomeHistory = Omit<Home, "shard">;
 
 /** The one row that heads a conversation. */
 export interface ConversationHead {
@@ -22,6 +26,8 @@ export interface ConversationHead {
   /** The cell that the next turn goes to; null before the first turn. */
   readonly homeCell: CellId | null;
   readonly homeShard: ShardId | null;
+  /** How often the home was passed by, and its moves; absent before the first turn's end. */
+  readonly home?: HomeHistory;
   /** The cell whose region's database holds the history. */
   readonly historyCell: CellId;
   /** How long streams are kept after their end, ms; null before the first turn. */

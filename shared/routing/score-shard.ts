@@ -19,7 +19,10 @@ export interface ScoredShard {
   readonly isWithinBound: boolean;
 }
 
-/** Why a shard was chosen. `spill`: the conversation's home could take it, but later than this one; `rehome`: it could not. */
+/**
+ * Why a shard was chosen. `spill`: the conversation's home could take it, but later than this one, or has no room just now;
+ * `rehome`: it may not be used.
+ */
 export type SelectionReason = "home" | "best" | "affinity" | "chance" | "spill" | "rehome";
 
 /** A shard with its reason and the next best three, or why there is none. */
@@ -28,6 +31,8 @@ export type Selection =
       readonly kind: "chosen";
       readonly chosen: ScoredShard;
       readonly reason: SelectionReason;
+      /** The conversation's home as it was scored; null when it was not. */
+      readonly home: ScoredShard | null;
       /** The next best, at most three. */
       readonly runnersUp: readonly ScoredShard[];
       readonly rejected: readonly RejectedShard[];
@@ -102,12 +107,23 @@ export function selectShard(
   const choosable = anyWithin ? scored.filter(({ isWithinBound }) => isWithinBound) : scored;
   const best = least(choosable);
   invariant(best !== null, "a shard that passed the filters is scored");
-  const { chosen, reason } = pick(input, scored, choosable, best, random, policy);
+  const home = scored.find(({ id }) => id === input.prompt.homeShard) ?? null;
+  const isHomeFull = rejected.some(
+    ({ id, reason: why }) => id === input.prompt.homeShard && why === "ceiling",
+  );
+  const { chosen, reason } = pick(
+    input,
+    choosable,
+    best,
+    home !== null || isHomeFull,
+    random,
+    policy,
+  );
   invariant(
     candidates[chosen.index]?.jurisdiction === prompt.jurisdiction,
     "a chosen shard is one of the jurisdiction",
   );
-  return { kind: "chosen", chosen, reason, runnersUp: nextBest(scored, chosen), rejected };
+  return { kind: "chosen", chosen, reason, home, runnersUp: nextBest(scored, chosen), rejected };
 }
 
 interface Load {
@@ -171,9 +187,9 @@ interface Pick {
 
 function pick(
   { candidates, prompt }: SelectionInput,
-  scored: readonly ScoredShard[],
   choosable: readonly ScoredShard[],
   best: ScoredShard,
+  mayUseHome: boolean,
   random: () => number,
   policy: SelectionPolicy,
 ): Pick {
@@ -182,7 +198,7 @@ function pick(
     const home = choosable.find(({ id }) => id === homeShard);
     if (home !== undefined && home.score - best.score <= policy.homeMargin)
       return { chosen: home, reason: "home" };
-    return { chosen: best, reason: scored.some(({ id }) => id === homeShard) ? "spill" : "rehome" };
+    return { chosen: best, reason: mayUseHome ? "spill" : "rehome" };
   }
   const near = choosable.filter(({ score: value }) => value <= best.score + policy.tieMargin);
   if (near.length === 1) return { chosen: best, reason: "best" };

@@ -31,6 +31,11 @@ export interface LogFields {
   readonly promptTokens?: number;
   readonly completionTokens?: number;
   readonly cachedTokens?: number;
+  /** Of a chosen shard: less is better. */
+  readonly score?: number;
+  /** The next best shards, `<shard>=<score>` each. */
+  readonly runnersUp?: string;
+  readonly predictedTtftMs?: number;
   readonly count?: number;
   readonly bytes?: number;
 }
@@ -68,6 +73,9 @@ const fieldNames: Readonly<Record<keyof LogFields, "string" | "number">> = {
   promptTokens: "number",
   completionTokens: "number",
   cachedTokens: "number",
+  score: "number",
+  runnersUp: "string",
+  predictedTtftMs: "number",
   count: "number",
   bytes: "number",
 };

@@ -2,6 +2,7 @@ import * as z from "zod";
 import { isErrorCode } from "../../errors/codes.ts";
 import type { ErrorOutcome } from "../../errors/gateway-error.ts";
 import type { CellId, RegionId, ShardId, TurnId } from "../../residency/brands.ts";
+import type { Spill } from "../../routing/next-home.ts";
 import type { Usage } from "../usage.ts";
 
 /** An item of the history as it is carried and stored: its JSON is opaque to objects and databases. */
@@ -34,6 +35,8 @@ export interface TurnOutcome {
   readonly region: RegionId;
   readonly shard: ShardId | null;
   readonly rejected: readonly RejectedCandidate[];
+  /** Set when the conversation's home could have run it later: whether the home is kept (`shared/routing/next-home.ts`). */
+  readonly spill?: Spill;
   readonly usage: Usage;
   readonly finishReasons: readonly string[];
   /** Assistant items to append to the conversation; empty on the stateless lane. */
@@ -68,6 +71,7 @@ const schema = z.object({
   region: id,
   shard: id.nullable(),
   rejected: z.array(z.object({ id, reason: z.string().max(64) })).max(1024),
+  spill: z.enum(["once", "pays"]).optional(),
   usage: z.object({
     promptTokens: tokens,
     completionTokens: tokens,

@@ -1,6 +1,6 @@
 import { seededRandom } from "#dev/simulated-engine/model/step-time.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
-import { nextHome } from "#shared/routing/next-home.ts";
+import { nextHome, noHome } from "#shared/routing/next-home.ts";
 import type { Home } from "#shared/routing/next-home.ts";
 import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
 import type { SelectionPolicy } from "#shared/routing/selection-policy.ts";
@@ -195,8 +195,9 @@ export function replay(input: ReplayInput): ReplayResult {
       settle(sent, "success", nowMs);
       forecast.observe(tenant, request.outputTokens);
       if (request.session >= 0) {
-        const home = homes.get(request.session) ?? { shard: null, spillsInRow: 0 };
-        homes.set(request.session, nextHome(home, shard.state.id, sent.reason));
+        const home = homes.get(request.session) ?? noHome;
+        const spill = sent.reason === "spill" ? "once" : null;
+        homes.set(request.session, nextHome(home, shard.state.id, spill, nowMs));
       }
       end(id, "done", nowMs);
     }

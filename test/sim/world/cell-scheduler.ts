@@ -46,6 +46,9 @@ export function createSimScheduler(
         const slot: Slot = {
           shard,
           reason: isHomeOpen ? "home" : "chance",
+          spill: null,
+          score: 0,
+          runnersUp: [],
           predicted: {
             ttftSeconds: 0.1,
             interTokenSeconds: 0.01,

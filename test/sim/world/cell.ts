@@ -89,6 +89,7 @@ export class CellNode {
         scheduler: createSimScheduler(this.#world, process, shards, this.slots),
         engines: new Map(shards.map((shard) => [shard, this.#engine(shard, byTurn)])),
         observer: {
+          decided: () => undefined,
           firstToken: () => undefined,
           continued: () => this.#world.recorder.sometimes("another shard went on with an answer"),
           tryEnded: () => undefined,

@@ -18,6 +18,7 @@ import {
   cellA,
   cellB,
 } from "#test/support/conversation-builders.ts";
+import type { ShardId } from "#shared/residency/brands.ts";
 import { MemoryConversationStore } from "#test/support/memory-conversation-store.ts";
 
 const first = "aaaaaaaaaaaa";
@@ -51,6 +52,33 @@ describe("a turn", () => {
       expect.stringMatching(/^ans_/),
       `msg_${second}`,
     ]);
+  });
+
+  it("keeps its home over a turn that was spilled to another shard, and moves at the second", () => {
+    const store = new MemoryConversationStore();
+    const elsewhere = "eu-west-1a/llama-1" as ShardId;
+    complete(store, lease(store, aTurn(first)));
+    for (const [turn, home] of [
+      [second, "eu-west-1a/llama-0"],
+      ["cccccccccccc", elsewhere],
+    ] as const) {
+      const held = lease(store, aTurn(turn));
+      const outcome = { ...anOutcome(held), shard: elsewhere, spill: "once" as const };
+      const { attempt, turnId } = held;
+      completeTurn(aContext(store), { scope: aScope(), turnId, attempt, segment: null, outcome });
+      expect(store.readHead()?.homeShard).toBe(home);
+    }
+  });
+
+  it("binds to the shard of another cell at once, whatever was passed by there", () => {
+    const store = new MemoryConversationStore();
+    complete(store, lease(store, aTurn(first)));
+    const held = lease(store, aTurn(second, { cells: [cellB] }));
+    const shard = "eu-central-1a/llama-1" as ShardId;
+    const outcome = { ...anOutcome(held), cell: cellB, shard, spill: "once" as const };
+    const { attempt, turnId } = held;
+    completeTurn(aContext(store), { scope: aScope(), turnId, attempt, segment: null, outcome });
+    expect(store.readHead()).toMatchObject({ homeCell: cellB, homeShard: shard });
   });
 
   it("keeps the home cell although another is ranked first", () => {

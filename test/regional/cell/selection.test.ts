@@ -1,0 +1,91 @@
+import { describe, it } from "vitest";
+import {
+  deltaChunk,
+  doneChunk,
+  hangsAfter,
+  openStream,
+  usageChunk,
+} from "#test/support/fake-engine.ts";
+import { aCell, aDurableTurn, aTurn, engineOf, readStream, until } from "./harness.ts";
+import type { TestCell } from "./harness.ts";
+
+async function shardOf(cell: TestCell, turn = aTurn()): Promise<string> {
+  const { outcome } = await readStream(await cell.put(turn));
+  if (outcome?.shard === null || outcome === null) throw new Error("the turn had no shard");
+  return outcome.shard;
+}
+
+async function metricsOf(cell: TestCell): Promise<string> {
+  return (await fetch(`${cell.url}/metrics`)).text();
+}
+
+/** A turn of a conversation that is at home on `shard`. */
+function aTurnAtHome(shard: string, conversationId = "conv_eu_1") {
+  return aDurableTurn({ conversationId, affinity: { homeShard: shard, key: "affinity" } });
+}
+
+describe("the choice of a shard", () => {
+  it("keeps a conversation on its home, whichever its key ranks first", async ({ expect }) => {
+    const cell = await aCell({ engines: 3 });
+    for (const home of ["eu-west-1a/s-0", "eu-west-1a/s-1", "eu-west-1a/s-2"]) {
+      for (let turn = 0; turn < 5; turn += 1)
+        expect(await shardOf(cell, aTurnAtHome(home, `conv_eu_${home}`))).toBe(home);
+    }
+  });
+
+  it("spills a turn whose home has no room, and tells the object to keep the home", async ({
+    expect,
+  }) => {
+    const cell = await aCell({ engines: 2, concurrentRequestsMax: 1 });
+    const [first] = cell.engines;
+    if (first !== undefined) first.answer = hangsAfter("x");
+    const busy = await cell.put(aTurnAtHome("eu-west-1a/s-0", "conv_eu_2"));
+    const { outcome } = await readStream(await cell.put(aTurnAtHome("eu-west-1a/s-0")));
+    expect(outcome).toMatchObject({ shard: "eu-west-1a/s-1", spill: "once", status: "completed" });
+    await busy.body?.cancel();
+  });
+
+  it("tells nothing of a spill when the turn ran at home, or the home may not be used", async ({
+    expect,
+  }) => {
+    const cell = await aCell();
+    for (const home of ["eu-west-1a/s-0", "eu-west-1a/gone"]) {
+      const { outcome } = await readStream(await cell.put(aTurnAtHome(home)));
+      expect(outcome?.status).toBe("completed");
+      expect(outcome).not.toHaveProperty("spill");
+    }
+  });
+
+  it("spreads many prompts of one key that come at once", async ({ expect }) => {
+    const cell = await aCell({ engines: 2 });
+    const held = Promise.withResolvers<void>();
+    for (const engine of cell.engines) {
+      engine.answer = async (response) => {
+        openStream(response);
+        await held.promise;
+        response.end(deltaChunk("x", "stop") + usageChunk + doneChunk);
+      };
+    }
+    const turns = Array.from({ length: 8 }, () => cell.put(aTurn()));
+    const sent = (): readonly number[] => cell.engines.map(({ requests }) => requests.length);
+    const total = (): number => sent().reduce((sum, count) => sum + count, 0);
+    await until(() => total() === 8);
+    expect(Math.min(...sent())).toBeGreaterThanOrEqual(3);
+    held.resolve();
+    for (const turn of turns) await (await turn).text();
+  });
+
+  it("is logged with its reason and the next best, and counted", async ({ expect }) => {
+    const cell = await aCell();
+    const shard = await shardOf(cell);
+    const other = shard.endsWith("0") ? "eu-west-1a/s-1" : "eu-west-1a/s-0";
+    const line = cell.logLines.find((one) => one.includes("shard_chosen"));
+    const record = JSON.parse(line ?? "{}") as Record<string, unknown>;
+    expect(record).toMatchObject({ level: "debug", tenant: "acme", shard, reason: "affinity" });
+    expect(record["runnersUp"]).toMatch(new RegExp(`^${other}=\\d`));
+    expect(record["score"]).toBeTypeOf("number");
+    expect(record["predictedTtftMs"]).toBeGreaterThan(0);
+    expect(await metricsOf(cell)).toContain('meridian_selections_total{reason="affinity"} 1');
+    expect(engineOf(cell, shard).requests).toHaveLength(1);
+  });
+});
