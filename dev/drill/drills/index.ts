@@ -1,0 +1,13 @@
+import type { DrillName } from "../options.ts";
+import type { Drill } from "./drill.ts";
+import { oneShardDrill } from "./one-shard.ts";
+import { third } from "./third.ts";
+
+/** Every drill by its name. */
+export const drills: Readonly<Record<DrillName, Drill>> = {
+  third,
+  "fail-fast": oneShardDrill("one shard answers every prompt with 500 at once", [
+    { kind: "status-500" },
+  ]),
+  slow: oneShardDrill("one shard works ten times slower", [{ kind: "slow", factor: 10 }]),
+};

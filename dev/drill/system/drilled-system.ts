@@ -1,0 +1,20 @@
+import type { DevFile } from "../../supervisor/dev-file.ts";
+import type { Flow } from "../load/flow.ts";
+
+/** The system that a drill runs against. */
+export interface DrilledSystem {
+  /** For the report. */
+  readonly description: string;
+  /** The present dev.json, where processes that were started again have other ids; the last one that was there when it is gone. */
+  file(): DevFile;
+  readonly flows: readonly Flow[];
+  readonly model: string;
+  /** The jurisdiction whose shards the faults hit. */
+  readonly jurisdiction: string;
+  isSupervisorAlive(): boolean;
+  /** Ends what the drill started, and returns what is left running all the same. */
+  stop(): Promise<readonly string[]>;
+}
+
+/** A system that cannot be drilled, with the reason for the user. */
+export class SystemError extends Error {}
