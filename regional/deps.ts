@@ -24,9 +24,8 @@ import { createEngines } from "./backends/create-engines.ts";
 import type { CellConfig } from "./config.ts";
 import { openHistory } from "./history/index.ts";
 import type { DrainFile } from "./ports/drain-file.ts";
-import { createLevelSource } from "./overload/level-source.ts";
-import { registerOverloadGauges } from "./overload/overload-gauges.ts";
-import { watchQueue } from "./overload/queue-watch.ts";
+import { createOverload } from "./overload/overload.ts";
+import { gatePrewarm } from "./overload/prewarm-gate.ts";
 import { createProber, defaultProberPolicy } from "./prober/prober.ts";
 import type { NotReadyReason, Readiness } from "./routes/cell-deps.ts";
 import { registerCellGauges } from "./scheduler/cell-gauges.ts";
@@ -114,40 +113,37 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     random: () => random.unit(),
     policy: defaultBreakerPolicy,
   });
-  const scheduler = watchQueue(
-    createScheduler({
+  const overload = createOverload({
+    cell,
+    topology: config.topology,
+    statuses: () => book.statuses(clock.nowMs()),
+    scheduler: createScheduler({
       book,
       clock,
       random,
       policy: { ...defaultQueuePolicy, ...overrides.queuePolicy },
     }),
     clock,
-  );
-  const levelChanges = metrics.counter(
-    "meridian_overload_level_changes_total",
-    "Changes of the degradation level, by the new level and what caused it.",
-  );
-  const level = createLevelSource({
-    statuses: () => book.statuses(clock.nowMs()),
-    queueDelay: () => scheduler.queueDelay(),
-    clock,
-    ...(overrides.levelPolicy === undefined ? {} : { policy: overrides.levelPolicy }),
-    onChange(changed, reason) {
-      levelChanges.add({ level: String(changed), cause: reason });
-      log(changed === 0 ? "info" : "warn", "level_changed", { count: changed, reason });
-      publisher?.notify();
-    },
+    random,
+    metrics,
+    log,
+    ...(overrides.levelPolicy === undefined ? {} : { levelPolicy: overrides.levelPolicy }),
+    onLevel: () => publisher?.notify(),
   });
+  const { level, scheduler } = overload;
   const budget = createBufferBudget(overrides.bufferBytesMax ?? bufferBytesMax);
   const usage = createUsageQueue(history, clock);
-  const prewarmer = createPrewarmer({
-    book,
-    engines,
-    clock,
-    promptKeys,
-    onReleased: () => scheduler.wake(),
-    ...(overrides.prewarmPolicy === undefined ? {} : { policy: overrides.prewarmPolicy }),
-  });
+  const prewarmer = gatePrewarm(
+    createPrewarmer({
+      book,
+      engines,
+      clock,
+      promptKeys,
+      onReleased: () => scheduler.wake(),
+      ...(overrides.prewarmPolicy === undefined ? {} : { policy: overrides.prewarmPolicy }),
+    }),
+    () => level.level(),
+  );
   const warmed = metrics.counter(
     "meridian_prewarmed_tokens_total",
     "Prompt tokens computed ahead for conversations of drained shards.",
@@ -168,6 +164,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     budget,
     clock,
     policy: { ...defaultRegistryPolicy, ...overrides.registryPolicy },
+    degrade: overload.degrade,
     deps: {
       cell: cell.id,
       region: cell.region,
@@ -196,7 +193,6 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     leaveShard: (shard) => registry.leaveShard(shard),
     onUndrained: () => scheduler.wake(),
   });
-  registerOverloadGauges(metrics, level);
   registerCellGauges(metrics, {
     book,
     scheduler,
@@ -279,12 +275,12 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     log,
     start() {
       void askDatabase();
-      level.tick();
+      overload.tick();
       stops.push(
         prober.start(),
         clock.every(turnTickMs, () => {
           registry.tick();
-          level.tick();
+          overload.tick();
           scheduler.wake();
         }),
         clock.every(sweepMs, () => {

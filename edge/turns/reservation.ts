@@ -1,5 +1,6 @@
 import { costMicroUsd } from "#shared/budget/cost.ts";
 import type { LimitState } from "#shared/budget/rpc.ts";
+import type { ModelDescription } from "#shared/config/topology.ts";
 import type { TurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
 import type { EdgeDeps } from "../ports.ts";
 import type { RequestFacts } from "../request-facts.ts";
@@ -86,6 +87,12 @@ function tokensOf(prepared: PreparedTurn, used: Used): { prompt: number; complet
   }
 }
 
+/** The model whose price is charged: the one that answered, which a smaller one may have (docs/degradation.md). */
+function answeredBy(facts: RequestFacts, prepared: PreparedTurn, used: Used): ModelDescription {
+  const answered = used.kind === "outcome" ? used.outcome.model : undefined;
+  return facts.jurisdiction.models.get(answered ?? "") ?? prepared.model;
+}
+
 /**
  * Reserves what the request may cost at most, where the tenant has limits; without limits no object is asked. Fails
  * closed: a ledger that cannot be reached refuses (ObjectUnavailableError).
@@ -129,7 +136,7 @@ export async function reserve(
         jurisdiction: jurisdiction.id,
         reservationId,
         tokens: tokens.prompt + tokens.completion,
-        costMicroUsd: costMicroUsd(prepared.model, tokens),
+        costMicroUsd: costMicroUsd(answeredBy(facts, prepared, used), tokens),
       }),
     );
   };

@@ -12,6 +12,9 @@ import type { ShardStatus } from "../scheduler/shard-book.ts";
 /** A shard has been whole once its weight was this high: what warms up for the first time is no loss of health. */
 const wholeWeight = 0.9;
 
+/** A shard counts as at most this full: one that lies, or has one very long prompt, is not the whole cell. */
+const shardSaturationMax = 1.25;
+
 /** Failures that are ours; what the client did, and what was refused, raise no level. */
 const ownFailures: ReadonlySet<string> = new Set([
   "upstream_invalid",
@@ -25,6 +28,8 @@ export interface LevelSource {
   level(): DegradationLevel;
   /** What was seen at the last look, the saturation smoothed over 10 s. */
   inputs(): LevelInputs;
+  /** What is to be seen at this moment, nothing smoothed. */
+  now(): LevelInputs;
   /** When the level last changed, ms since the epoch. */
   sinceMs(): number;
   /** A turn has ended. */
@@ -54,20 +59,25 @@ export function createLevelSource(options: LevelSourceOptions): LevelSource {
     let known = 0;
     let healthy = 0;
     let usable = 0;
-    let inFlight = 0;
+    let load = 0;
     for (const shard of statuses()) {
       // What an operator takes out is neither healthy nor sick.
       if (shard.isDraining) continue;
       const weight = shard.isUsable ? shard.weight : 0;
       if (weight >= wholeWeight) wholeOnce.add(shard.id);
-      inFlight += shard.inFlight;
+      // What still runs on a sick shard is load that the healthy ones may get.
+      const share = Math.max(
+        shard.inFlight / shard.concurrentRequestsMax,
+        weight * shard.saturation,
+      );
+      load += Math.min(shardSaturationMax, share) * shard.concurrentRequestsMax;
       usable += weight * shard.concurrentRequestsMax;
       if (!wholeOnce.has(shard.id)) continue;
       known += shard.concurrentRequestsMax;
       healthy += weight * shard.concurrentRequestsMax;
     }
     return {
-      saturation: usable === 0 ? 0 : inFlight / usable,
+      saturation: usable === 0 ? 0 : load / usable,
       queueDelay: queueDelay(),
       healthyShare: known === 0 ? 1 : healthy / known,
       errorRatio: errorRatioOf(outcomes, clock.nowMs()),
@@ -77,6 +87,7 @@ export function createLevelSource(options: LevelSourceOptions): LevelSource {
   return {
     level: () => state.level,
     inputs: () => seen,
+    now: look,
     sinceMs: () => state.sinceMs,
     ended({ error }) {
       const hasFailed = error !== null && ownFailures.has(error.code);

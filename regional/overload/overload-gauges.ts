@@ -2,7 +2,18 @@ import type { MetricsRegistry } from "#shared/telemetry/metrics.ts";
 import type { LevelSource } from "./level-source.ts";
 
 /** Registers the degradation level and what it is decided from, read when metrics are. */
-export function registerOverloadGauges(metrics: MetricsRegistry, source: LevelSource): void {
+export function registerOverloadGauges(
+  metrics: MetricsRegistry,
+  parts: { readonly level: LevelSource; readonly deferredCount: () => number },
+): void {
+  const source = parts.level;
+  metrics.gauge(
+    "meridian_deferred_turns",
+    "Batch turns that are kept back until the cell has room.",
+    (gauge) => {
+      gauge.set({}, parts.deferredCount());
+    },
+  );
   metrics.gauge("meridian_overload_level", "Degradation level of the cell, 0 to 4.", (gauge) => {
     gauge.set({}, source.level());
   });

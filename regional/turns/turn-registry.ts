@@ -1,6 +1,7 @@
 import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
 import type { ConversationId, ShardId } from "#shared/residency/brands.ts";
+import type { DegradeTurn } from "../overload/degrader.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { BufferBudget } from "./buffer-budget.ts";
 import { createFrameLog } from "./frame-log.ts";
@@ -79,6 +80,8 @@ export interface RegistryOptions {
   readonly budget: BufferBudget;
   readonly clock: Clock;
   readonly policy: RegistryPolicy;
+  /** What the degradation level does to a turn that is to begin. */
+  readonly degrade: DegradeTurn;
 }
 
 const superseded: ErrorOutcome = {
@@ -98,15 +101,18 @@ const cutShort: ErrorOutcome = {
 
 /** The registry of one cell. */
 export function createTurnRegistry(options: RegistryOptions): TurnRegistry {
-  const { budget, clock, deps, policy } = options;
+  const { budget, clock, degrade, deps, policy } = options;
   const entries = new Map<string, Entry>();
   const running = new Set<Entry>();
   let idleWaiters: (() => void)[] = [];
   let isDraining = false;
 
-  function start(request: TurnRequest, traceparent: string): BeginReply {
+  function start(given: TurnRequest, traceparent: string): BeginReply {
     const refusal = refuse();
     if (refusal !== null) return { kind: "refused", error: refusal };
+    const verdict = degrade(given);
+    if (verdict.kind === "refused") return verdict;
+    const { request } = verdict;
     const frames = createFrameLog(budget, policy.turnBytesMax, request.resume?.toSeq ?? 0);
     const entry: Entry = {
       attempt: request.attempt,

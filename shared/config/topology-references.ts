@@ -1,6 +1,7 @@
 import { showValue } from "./topology-problem.ts";
 import type { TopologyProblem } from "./topology-problem.ts";
 import { providerRegionProblems } from "./provider-regions.ts";
+import { degradationProblems } from "./tenant-degradation.ts";
 import { streamsKeptProblems } from "./streams-kept.ts";
 import type { TopologyFile } from "./topology.ts";
 
@@ -95,7 +96,11 @@ export function referenceProblems(file: TopologyFile): TopologyProblem[] {
       );
     ownerOfIssuer.set(issuer, id);
   }
-  problems.push(...streamsKeptProblems(file), ...providerRegionProblems(file));
+  problems.push(
+    ...streamsKeptProblems(file),
+    ...providerRegionProblems(file),
+    ...degradationProblems(file),
+  );
   for (const model of unpricedModels(file)) {
     problems.push({
       path: `models.${model}.priceMicroUsdPerMillionTokens`,

@@ -1,5 +1,7 @@
 import * as z from "zod";
 import { keptSeconds, streamsKeptMs } from "./streams-kept.ts";
+import { describeDegradation, tenantDegradationSchema } from "./tenant-degradation.ts";
+import type { TenantDegradation } from "./tenant-degradation.ts";
 import { shapeProblems } from "./topology-problem.ts";
 import type { TopologyProblem } from "./topology-problem.ts";
 import { referenceProblems } from "./topology-references.ts";
@@ -149,6 +151,7 @@ const tenantSchema = z.strictObject({
   keys: z.array(keyDigest).max(2, "at most two: the current key and the one being rotated in"),
   limits: limitsSchema.optional(),
   streamsKeptSeconds: keptSeconds.optional(),
+  degradation: tenantDegradationSchema.optional(),
 });
 
 /** Keys that sign for tenants come over TLS; plain http only from this machine, where development has its issuer. */
@@ -236,6 +239,7 @@ export interface TenantDescription {
   readonly limits: TenantLimits;
   /** How long the stream of an ended turn can be read again, ms. */
   readonly streamsKeptMs: number;
+  readonly degradation: TenantDegradation;
 }
 
 /** Where the objects of a jurisdiction are pinned. */
@@ -367,6 +371,7 @@ function build(file: TopologyFile): Topology {
           keys: tenant.keys,
           limits: tenant.limits ?? {},
           streamsKeptMs: streamsKeptMs(file.jurisdictions[tenant.jurisdiction] ?? {}, tenant),
+          degradation: describeDegradation(tenant.degradation),
         },
       ]),
     ),

@@ -142,7 +142,7 @@ export function endTurn(
     usage: {
       turnId: turn.turnId,
       requestId: turn.requestId,
-      model: turn.template.engine.model,
+      model: outcome.model ?? turn.template.engine.model,
       shard: outcome.shard,
       status: outcome.status,
       ...usage,
@@ -153,7 +153,7 @@ export function endTurn(
     store.addOutbox({
       kind: "settle",
       reservationId: turn.reservationId,
-      model: turn.template.engine.model,
+      model: outcome.model ?? turn.template.engine.model,
       promptTokens: usage.promptTokens,
       completionTokens: usage.completionTokens,
     });

@@ -88,6 +88,7 @@ export function createTurnRendering(input: RenderingInput): TurnRendering {
       cell: input.cell,
       region: input.region,
       shard: state.shard,
+      model: request.engine.model,
       rejected: listRejected(state.rejected),
       usage: usageOf(state, request),
       queueWaitMs: Math.max(0, state.queueWaitMs),

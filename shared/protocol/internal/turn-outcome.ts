@@ -34,6 +34,8 @@ export interface TurnOutcome {
   readonly cell: CellId;
   readonly region: RegionId;
   readonly shard: ShardId | null;
+  /** The model that answered: a smaller one than was asked for where the tenant allows it (docs/degradation.md). */
+  readonly model?: string;
   readonly rejected: readonly RejectedCandidate[];
   /** Set when the conversation's home could have run it later: whether the home is kept (`shared/routing/next-home.ts`). */
   readonly spill?: Spill;
@@ -70,6 +72,7 @@ const schema = z.object({
   cell: id,
   region: id,
   shard: id.nullable(),
+  model: id.optional(),
   rejected: z.array(z.object({ id, reason: z.string().max(64) })).max(1024),
   spill: z.enum(["once", "pays"]).optional(),
   usage: z.object({

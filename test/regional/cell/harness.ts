@@ -7,6 +7,7 @@ import type { CellOverrides } from "#regional/deps.ts";
 import type { DrainFile, DrainRecord } from "#regional/ports/drain-file.ts";
 import { readConfig } from "#regional/config.ts";
 import { closeServer, serveCell } from "#regional/server.ts";
+import type { TopologyFile } from "#shared/config/topology.ts";
 import { base62 } from "#shared/residency/identifiers.ts";
 import type { HistoryStore } from "#shared/protocol/internal/history.ts";
 import { outcomeBlockStart } from "#shared/protocol/internal/stream.ts";
@@ -63,9 +64,14 @@ export function fakeHistory(usage: unknown[]): HistoryStore {
   };
 }
 
-export async function aCell(
-  options: { engines?: number; concurrentRequestsMax?: number; overrides?: CellOverrides } = {},
-): Promise<TestCell> {
+export interface CellOptions {
+  readonly concurrentRequestsMax?: number;
+  readonly overrides?: CellOverrides;
+  /** Changes the topology's file before it is read. */
+  readonly change?: (file: TopologyFile) => TopologyFile;
+}
+
+export async function aCell(options: { engines?: number } & CellOptions = {}): Promise<TestCell> {
   const engines: FakeEngine[] = [];
   for (let index = 0; index < (options.engines ?? 2); index += 1) {
     const engine = await startFakeEngine();
@@ -77,7 +83,7 @@ export async function aCell(
 
 export async function aCellOf(
   engines: readonly FakeEngine[],
-  options: { concurrentRequestsMax?: number; overrides?: CellOverrides } = {},
+  options: CellOptions = {},
 ): Promise<TestCell> {
   const usage: unknown[] = [];
   const logLines: string[] = [];
@@ -85,6 +91,7 @@ export async function aCellOf(
     configOf(
       engines.map(({ url }) => url),
       options.concurrentRequestsMax ?? 64,
+      options.change ?? ((file) => file),
     ),
     {
       history: fakeHistory(usage),
@@ -123,7 +130,11 @@ export async function aCellOf(
   };
 }
 
-function configOf(urls: readonly string[], concurrentRequestsMax: number) {
+function configOf(
+  urls: readonly string[],
+  concurrentRequestsMax: number,
+  change: (file: TopologyFile) => TopologyFile,
+) {
   const shards = Object.fromEntries(
     urls.map((url, index) => [
       `${cellId}/s-${index}`,
@@ -137,7 +148,7 @@ function configOf(urls: readonly string[], concurrentRequestsMax: number) {
       },
     ]),
   );
-  const topology = {
+  const topology = change({
     jurisdictions: { eu: { hostnames: ["eu.localhost"], objects: "eu", regions: ["eu-west-1"] } },
     regions: { "eu-west-1": { latitude: 1, longitude: 1, database: "embedded" } },
     cells: { [cellId]: { region: "eu-west-1", zone: "a", url: "http://127.0.0.1:0" } },
@@ -146,7 +157,7 @@ function configOf(urls: readonly string[], concurrentRequestsMax: number) {
     },
     shards,
     tenants: {},
-  };
+  } as TopologyFile);
   const result = readConfig(
     {
       MERIDIAN_TOPOLOGY: "topology",

@@ -78,6 +78,7 @@ export class CellNode {
       clock,
       budget: this.budget,
       policy: defaultRegistryPolicy,
+      degrade: (request) => ({ kind: "run", request }),
       deps: {
         cell: id,
         region,

@@ -12,6 +12,7 @@ function aShard(id: string, changes: Partial<ShardStatus> = {}): ShardStatus {
     inFlight: 0,
     concurrentRequestsMax: 10,
     promptTokens: 0,
+    saturation: 0,
     isDraining: false,
     isUsable: true,
     ...changes,
