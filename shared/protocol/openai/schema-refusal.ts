@@ -1,5 +1,6 @@
 import * as z from "zod";
 import type { PathSegment } from "./parameter-path.ts";
+import { readPresent } from "./present-fields.ts";
 import {
   refuseAt,
   refuseMissing,
@@ -109,6 +110,8 @@ export function readWith<Schema extends z.ZodType>(
   value: unknown,
   base: readonly PathSegment[],
 ): { readonly ok: true; readonly value: z.output<Schema> } | Refused {
+  const present = readPresent(schema, value);
+  if (present !== null) return { ok: true, value: present };
   const parsed = schema.safeParse(value);
   if (parsed.success) return { ok: true, value: parsed.data };
   const issue = parsed.error.issues[0];
