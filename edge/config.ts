@@ -130,7 +130,9 @@ function readKeyDigests(
 ): { digests: Map<string, string>; problems: TopologyProblem[] } {
   const digests = new Map<string, string>();
   const problems: TopologyProblem[] = [];
-  const keys = [...topology.tenants.values()].flatMap((tenant) => tenant.keys);
+  const keys = [...topology.tenants.values()].flatMap((tenant) =>
+    tenant.keys.flatMap(({ digests: ofKey }) => ofKey),
+  );
   for (const key of [...keys, ...topology.adminKeys]) {
     if (!key.startsWith("env:")) continue;
     const name = key.slice("env:".length);

@@ -1,18 +1,20 @@
-import type { ReserveInput, ReserveResult } from "#shared/budget/rpc.ts";
+import type { ReserveInput, ReserveResult, SettleInput } from "#shared/budget/rpc.ts";
+import type { TenantKey } from "#shared/config/limits.ts";
 import type { CellDescription, TenantDescription, Topology } from "#shared/config/topology.ts";
 import type { ConversationRpc, ConversationScope } from "#shared/conversation/rpc.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
 import type { PlatformFailure } from "#shared/errors/platform-failure.ts";
 import type { CellState } from "#shared/protocol/internal/cell-state.ts";
 import type { ShardAdminState, ShardCommand } from "#shared/protocol/internal/shard-admin.ts";
+import type { TurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
 import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
-import type { CellId, Jurisdiction, TenantId } from "#shared/residency/brands.ts";
+import type { CellId, Jurisdiction } from "#shared/residency/brands.ts";
 import type { IdentifierPort } from "#shared/residency/identifiers.ts";
 import type { Log } from "#shared/telemetry/log-record.ts";
 
 /** Whose credential was presented. */
 export type Credential =
-  | { readonly kind: "tenant"; readonly tenant: TenantDescription }
+  | { readonly kind: "tenant"; readonly tenant: TenantDescription; readonly key: TenantKey }
   | { readonly kind: "admin" }
   | { readonly kind: "refused" };
 
@@ -50,6 +52,15 @@ export type CellAnswer =
   /** No answer, none that a cell gives (`notACell`), or one that is about the call and not about the turn. */
   | { readonly kind: "unreachable"; readonly failure: PlatformFailure | "timeout" | "notACell" };
 
+/** What a cell says of a turn that it was told to stop. */
+export type StopReply =
+  /** It ran: what it counted, ended now or before. */
+  | { readonly kind: "outcome"; readonly outcome: TurnOutcome }
+  /** It never ran there, and never will. */
+  | { readonly kind: "neverRan" }
+  /** The cell was not reached, or nothing of the turn is kept. */
+  | { readonly kind: "unknown" };
+
 /** Signed calls to the cells of one deployment. Retries nothing but a signature refused for its time, once. */
 export interface CellClient {
   startTurn(cell: CellDescription, request: TurnRequest, call: CellCall): Promise<CellAnswer>;
@@ -59,6 +70,12 @@ export interface CellClient {
     position: { readonly turnId: string; readonly attempt: number; readonly afterSeq: number },
     call: CellCall,
   ): Promise<CellAnswer>;
+  /** Ends a turn of the stateless lane and asks what it came to. Never throws. */
+  stopTurn(
+    cell: CellDescription,
+    turn: { readonly turnId: string; readonly attempt: number },
+    call: CellCall,
+  ): Promise<StopReply>;
   /** Tells the cell that frames up to `seq` are journaled. Best effort; never throws. */
   acknowledge(
     cell: CellDescription,
@@ -109,13 +126,7 @@ export type OpenConversation = (
 /** The tenant's ledger. @throws ObjectUnavailableError, on which a request with limits is refused, never let through. */
 export interface LedgerClient {
   reserve(input: ReserveInput): Promise<ReserveResult>;
-  settle(input: {
-    readonly tenant: TenantId;
-    readonly jurisdiction: Jurisdiction;
-    readonly reservationId: string;
-    readonly tokens: number;
-    readonly costMicroUsd: number;
-  }): Promise<void>;
+  settle(input: SettleInput): Promise<void>;
 }
 
 /** What the edge asks of a receipt; the adapter signs and encodes it. */

@@ -1,3 +1,4 @@
+import type { TenantKey } from "#shared/config/limits.ts";
 import type {
   CellDescription,
   JurisdictionDescription,
@@ -13,6 +14,8 @@ export interface RequestFacts {
   readonly traceparent: string;
   readonly jurisdiction: JurisdictionDescription;
   readonly tenant: TenantDescription;
+  /** The tenant's key that the request came with, as its requests are counted. */
+  readonly key: TenantKey;
   readonly priority: Priority;
   readonly startedAtMs: number;
   /** Absolute, ms since the epoch. */

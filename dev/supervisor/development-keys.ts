@@ -57,10 +57,17 @@ export function makeDevelopmentKeys(
     return own;
   }
 
-  for (const [tenant, { jurisdiction, keys: references }] of Object.entries(file.tenants)) {
+  for (const [tenant, { jurisdiction, keys: entries }] of Object.entries(file.tenants)) {
     const name = `${jurisdiction}/${tenant}`;
-    const key = fill(references, name, () => newTenantKey(jurisdiction, tenant));
-    if (key !== null) keys[jurisdiction] ??= key;
+    const create = (): string => newTenantKey(jurisdiction, tenant);
+    const plain = entries.filter((entry) => typeof entry === "string");
+    const named = entries.filter((entry) => typeof entry !== "string");
+    const ofTenant = [
+      fill(plain, name, create),
+      ...named.map(({ id, digests: references }) => fill(references, `${name}/${id}`, create)),
+    ];
+    const key = ofTenant.find((each) => each !== null);
+    if (key !== undefined) keys[jurisdiction] ??= key;
   }
   for (const jurisdiction of Object.keys(file.jurisdictions)) {
     if (keys[jurisdiction] !== undefined) continue;

@@ -8,11 +8,17 @@ import { outcomeHeader, overloadHeader } from "#shared/protocol/internal/stream.
 import { readLevel, readOutcomeHeader } from "../turns/lane-answer.ts";
 import type { CellAnswer, CellCall, CellClient } from "../ports.ts";
 import type { CellRequest } from "./cell-fetch.ts";
+import { readPulledText } from "./pulled-frames.ts";
 
 /** Time that a cell gets past the deadline to say itself that it passed, ms. */
 const deadlineGraceMs = 2_000;
 /** An acknowledgement that takes longer is not waited for, ms; the next one covers it. */
 const acknowledgeTimeoutMs = 2_000;
+/** Time for a cell to end a turn and to say what it came to, ms, and how often it is asked. */
+const stopTimeoutMs = 3_000;
+const stopTriesMax = 2;
+/** A seq that no stream reaches: of what is kept, only the outcome is wanted. */
+const seqMax = 999_999_999;
 /** An error body longer than this is not a cell's, bytes. */
 const errorBodyBytesMax = 64 * 1024;
 /** setTimeout's longest delay, ms; a longer one would fire at once. */
@@ -145,6 +151,27 @@ export function createCellClient(request: CellRequest, now: () => number): CellC
         path: `/internal/turns/${turnId}/frames?attempt=${attempt}&after=${afterSeq}`,
         body: "",
       }),
+    stopTurn: async (cell, { turnId, attempt }, call) => {
+      const path = `/internal/turns/${turnId}?attempt=${attempt}&after=${seqMax}`;
+      const headers = { "x-request-id": call.requestId, traceparent: call.traceparent };
+      for (let left = stopTriesMax; left > 0; left -= 1) {
+        try {
+          const signal = AbortSignal.timeout(stopTimeoutMs);
+          const response = await request(
+            cell,
+            { method: "DELETE", path, body: "", headers },
+            signal,
+          );
+          const text = await response.text();
+          if (response.status === 404) return { kind: "neverRan" };
+          const { outcome } = readPulledText(text, seqMax);
+          return outcome === null ? { kind: "unknown" } : { kind: "outcome", outcome };
+        } catch {
+          // The cell may not have got it: it is asked once more.
+        }
+      }
+      return { kind: "unknown" };
+    },
     acknowledge: async (cell, { turnId, attempt, seq }, call) => {
       const answer = await ask(
         cell,

@@ -300,8 +300,10 @@ export function createPorts(deps: ConversationPortsDeps): ConversationPorts {
           tenant,
           jurisdiction,
           reservationId,
-          tokens: promptTokens + completionTokens,
-          costMicroUsd: costMicroUsd(model, tokens),
+          used: {
+            tokens: promptTokens + completionTokens,
+            costMicroUsd: costMicroUsd(model, tokens),
+          },
         });
         return "settled";
       } catch {

@@ -50,7 +50,9 @@ export function createTokenVerifier(options: TokenVerifierOptions): VerifyCreden
       });
       const name = payload[provider.tenantClaim];
       const tenant = typeof name === "string" ? topology.tenants.get(name as TenantId) : undefined;
-      return tenant === undefined ? { kind: "refused" } : { kind: "tenant", tenant };
+      if (tenant === undefined) return { kind: "refused" };
+      // Who comes with a token has no key: its requests count as those of the key without a name.
+      return { kind: "tenant", tenant, key: tenant.keys[0] };
     } catch {
       return { kind: "refused" };
     }

@@ -85,7 +85,7 @@ export function authenticate(deps: EdgeDeps): MiddlewareHandler<EdgeEnvironment>
         "The credential is not valid here. Check the key, its jurisdiction and its expiry.",
       );
     }
-    const { tenant } = credential;
+    const { tenant, key } = credential;
     const own = deps.topology.jurisdictions.get(tenant.jurisdiction);
     invariant(own !== undefined, "a tenant's jurisdiction is in the topology");
     // One reading of `c.var`, which copies all variables each time.
@@ -102,6 +102,7 @@ export function authenticate(deps: EdgeDeps): MiddlewareHandler<EdgeEnvironment>
       traceparent,
       jurisdiction: own,
       tenant,
+      key,
       priority: readPriority(c, tenant.priority),
       startedAtMs,
       deadlineMs: readDeadlineMs(c),

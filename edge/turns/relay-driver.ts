@@ -53,8 +53,6 @@ export type FailoverAnswer =
 export interface RelayEnd {
   readonly outcome: TurnOutcome | null;
   readonly error: ErrorOutcome | null;
-  /** Frames that the client was given: about as many tokens. */
-  readonly framesWritten: number;
 }
 
 /** What a relay is made of. */
@@ -320,7 +318,7 @@ export class RelayDriver {
     const writer = this.#writer;
     if (writer !== null) void this.#lastWrite.then(() => writer.close()).catch(() => undefined);
     this.#begun.resolve();
-    this.#done.resolve({ outcome, error, framesWritten: this.#state.writtenSeq });
+    this.#done.resolve({ outcome, error });
   }
 
   /** One timer at most: a later due time waits for the earlier one, which then sets it. */

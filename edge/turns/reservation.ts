@@ -1,6 +1,8 @@
 import { costMicroUsd } from "#shared/budget/cost.ts";
-import type { LimitState } from "#shared/budget/rpc.ts";
+import { rateLimitHeaders } from "#shared/budget/rate-limit-headers.ts";
+import type { SettleInput } from "#shared/budget/rpc.ts";
 import type { ModelDescription } from "#shared/config/topology.ts";
+import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
 import type { TurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
 import type { EdgeDeps } from "../ports.ts";
 import type { RequestFacts } from "../request-facts.ts";
@@ -14,17 +16,17 @@ const completionTokensAssumed = 4_096;
 /** A reservation outlives the deadline by this, ms: the settlement is sent after the end. */
 const settlementGraceMs = 60_000;
 
-/** A request refused by the tenant's limits. */
+/** A request refused by the limits of its tenant or key. */
 export interface LimitRefusal {
   readonly kind: "refused";
-  readonly error: Parameters<typeof import("./prepared-turn.ts").throwRefusal>[0];
+  readonly error: ErrorOutcome;
   readonly headers: Readonly<Record<string, string>>;
 }
 
 /** What was reserved for a request, and how it is given back. */
 export interface Reservation {
   readonly kind: "reserved";
-  /** Null when the tenant has no limits, and nothing was reserved. */
+  /** Null when there is nothing to give back: a request rate is spent at once. */
   readonly id: string | null;
   /** RateLimit headers of the answer. */
   readonly headers: Readonly<Record<string, string>>;
@@ -35,34 +37,9 @@ export interface Reservation {
 /** What a turn used, as far as is known. */
 export type Used =
   | { readonly kind: "outcome"; readonly outcome: TurnOutcome }
-  /** The client went before the cell could count: the prompt and the frames that were relayed. */
-  | { readonly kind: "frames"; readonly count: number }
+  /** The cell was asked and its outcome never came: all that was reserved. */
+  | { readonly kind: "unknown" }
   | { readonly kind: "nothing" };
-
-const openAiNames = { requests: "requests", tokens: "tokens" } as const;
-
-/** Headers of draft-ietf-httpapi-ratelimit-headers-10, and OpenAI's `x-ratelimit-*` for requests and tokens. */
-export function rateLimitHeaders(states: readonly LimitState[]): Record<string, string> {
-  if (states.length === 0) return {};
-  const headers: Record<string, string> = {
-    "ratelimit-policy": states
-      .map(({ name, quota, windowSeconds }) => {
-        const unit = name === "requests" || name === "concurrent" ? "requests" : name;
-        return `"${name}";q=${quota};qu="${unit}";w=${windowSeconds}`;
-      })
-      .join(", "),
-    ratelimit: states
-      .map(({ name, remaining, resetSeconds }) => `"${name}";r=${remaining};t=${resetSeconds}`)
-      .join(", "),
-  };
-  for (const { name, quota, remaining, resetSeconds } of states) {
-    if (!Object.hasOwn(openAiNames, name)) continue;
-    headers[`x-ratelimit-limit-${name}`] = String(quota);
-    headers[`x-ratelimit-remaining-${name}`] = String(remaining);
-    headers[`x-ratelimit-reset-${name}`] = `${resetSeconds}s`;
-  }
-  return headers;
-}
 
 /** The most that the answer can have, over all choices. */
 function completionTokensMax(prepared: PreparedTurn, hasBudget: boolean): number {
@@ -74,28 +51,31 @@ function completionTokensMax(prepared: PreparedTurn, hasBudget: boolean): number
   return (generation.completionTokensMax ?? assumed) * generation.choices;
 }
 
-function tokensOf(prepared: PreparedTurn, used: Used): { prompt: number; completion: number } {
-  switch (used.kind) {
-    case "outcome": {
-      const { promptTokens, completionTokens } = used.outcome.usage;
-      return { prompt: promptTokens, completion: completionTokens };
-    }
-    case "frames":
-      return { prompt: prepared.generation.promptTokensEstimate, completion: used.count };
-    case "nothing":
-      return { prompt: 0, completion: 0 };
-  }
-}
-
 /** The model whose price is charged: the one that answered, which a smaller one may have (docs/degradation.md). */
 function answeredBy(facts: RequestFacts, prepared: PreparedTurn, used: Used): ModelDescription {
   const answered = used.kind === "outcome" ? used.outcome.model : undefined;
   return facts.jurisdiction.models.get(answered ?? "") ?? prepared.model;
 }
 
+function usedOf(facts: RequestFacts, prepared: PreparedTurn, used: Used): SettleInput["used"] {
+  switch (used.kind) {
+    case "outcome": {
+      const { promptTokens: prompt, completionTokens: completion } = used.outcome.usage;
+      return {
+        tokens: prompt + completion,
+        costMicroUsd: costMicroUsd(answeredBy(facts, prepared, used), { prompt, completion }),
+      };
+    }
+    case "unknown":
+      return "unknown";
+    case "nothing":
+      return { tokens: 0, costMicroUsd: 0 };
+  }
+}
+
 /**
- * Reserves what the request may cost at most, where the tenant has limits; without limits no object is asked. Fails
- * closed: a ledger that cannot be reached refuses (ObjectUnavailableError).
+ * Reserves what the request may cost at most, in its tenant's and its key's limits with one call; without any limit no
+ * object is asked. Fails closed: a ledger that cannot be reached refuses (ObjectUnavailableError).
  */
 export async function reserve(
   deps: EdgeDeps,
@@ -103,18 +83,21 @@ export async function reserve(
   prepared: PreparedTurn,
   reservationId: string,
 ): Promise<Reservation | LimitRefusal> {
-  const { tenant, jurisdiction } = facts;
-  const { limits } = tenant;
-  if (Object.values(limits).every((limit) => limit === undefined)) {
+  const { tenant, key, jurisdiction } = facts;
+  const limits = { tenant: tenant.limits, key: key.limits };
+  const all = [limits.tenant, limits.key];
+  if (all.every((each) => Object.values(each).every((limit) => limit === undefined))) {
     return { kind: "reserved", id: null, headers: {}, settle: () => undefined };
   }
-  const hasBudget =
-    limits.budgetMicroUsdPerDay !== undefined || limits.budgetMicroUsdPerMonth !== undefined;
+  const hasBudget = all.some(
+    ({ budgetMicroUsdPerDay, budgetMicroUsdPerMonth }) =>
+      budgetMicroUsdPerDay !== undefined || budgetMicroUsdPerMonth !== undefined,
+  );
   const prompt = prepared.generation.promptTokensEstimate;
+  const owner = { tenant: tenant.id, jurisdiction: jurisdiction.id, reservationId };
   const result = await deps.ledger.reserve({
-    tenant: tenant.id,
-    jurisdiction: jurisdiction.id,
-    reservationId,
+    ...owner,
+    keyId: key.id,
     tokens: prompt + completionTokensMax(prepared, false),
     costMicroUsd: costMicroUsd(prepared.model, {
       prompt,
@@ -125,20 +108,12 @@ export async function reserve(
   });
   const headers = rateLimitHeaders(result.states);
   if (result.kind === "refused") return { kind: "refused", error: result.error, headers };
+  if (!result.isHeld) return { kind: "reserved", id: null, headers, settle: () => undefined };
   let isSettled = false;
   const settle = (used: Used): void => {
     if (isSettled) return;
     isSettled = true;
-    const tokens = tokensOf(prepared, used);
-    facts.waitUntil(
-      deps.ledger.settle({
-        tenant: tenant.id,
-        jurisdiction: jurisdiction.id,
-        reservationId,
-        tokens: tokens.prompt + tokens.completion,
-        costMicroUsd: costMicroUsd(answeredBy(facts, prepared, used), tokens),
-      }),
-    );
+    facts.waitUntil(deps.ledger.settle({ ...owner, used: usedOf(facts, prepared, used) }));
   };
   return { kind: "reserved", id: reservationId, headers, settle };
 }

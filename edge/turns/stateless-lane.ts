@@ -2,7 +2,7 @@ import type { CellDescription } from "#shared/config/topology.ts";
 import type { RelayPolicy } from "#shared/conversation/relay-state.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
 import type { EngineRequest, TurnRequest } from "#shared/protocol/internal/turn-request.ts";
-import type { RejectedCandidate } from "#shared/protocol/internal/turn-outcome.ts";
+import type { RejectedCandidate, TurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
 import type { JsonObject } from "#shared/protocol/json.ts";
 import { asTurnId } from "#shared/residency/identifiers.ts";
 import type { CellAnswer, EdgeDeps } from "../ports.ts";
@@ -189,6 +189,30 @@ function passThrough(
   };
 }
 
+/**
+ * Settles a turn that has ended here. What its cell counted is charged; who gave up before that came (the client went, the
+ * connection broke) has the cell end the turn and say it; and where no cell can say it any more, all that was reserved is.
+ */
+async function settleEnd(
+  deps: EdgeDeps,
+  facts: RequestFacts,
+  reservation: Reservation,
+  end: {
+    readonly outcome: TurnOutcome | null;
+    readonly cell: CellDescription | null;
+    readonly turn: { readonly turnId: string; readonly attempt: number };
+  },
+): Promise<void> {
+  const { outcome, cell, turn } = end;
+  if (outcome !== null) return reservation.settle({ kind: "outcome", outcome });
+  if (reservation.id === null) return;
+  if (cell === null) return reservation.settle({ kind: "unknown" });
+  const { requestId, traceparent, deadlineMs } = facts;
+  const call = { requestId, traceparent, deadlineMs, signal: null, headTimeoutMs: null };
+  const reply = await deps.cells.stopTurn(cell, turn, call);
+  reservation.settle(reply.kind === "neverRan" ? { kind: "nothing" } : reply);
+}
+
 /** The stateless lane has no checkpoints. */
 function relayPolicy(prepared: PreparedTurn): RelayPolicy {
   return {
@@ -266,12 +290,16 @@ async function relay(
   });
   driver.start(answer);
   facts.waitUntil(
-    driver.done.then(({ outcome, error, framesWritten }) => {
+    driver.done.then(async ({ outcome, error }) => {
       // The cell ends the engine's request when this connection closes.
       abort.abort();
-      reservation.settle(
-        outcome === null ? { kind: "frames", count: framesWritten } : { kind: "outcome", outcome },
-      );
+      const last = facts.jurisdiction.cells.find(({ id }) => id === driver.turn.cell) ?? null;
+      // An error before the first byte is the whole answer: nothing was delivered.
+      if (outcome === null && error !== null && driver.readable === null) {
+        reservation.settle({ kind: "nothing" });
+      } else {
+        await settleEnd(deps, facts, reservation, { outcome, cell: last, turn: driver.turn });
+      }
       if (error !== null) {
         const fields = { requestId: facts.requestId, cell: cell.id, code: error.code };
         deps.log("info", "streamEnded", fields);
@@ -314,7 +342,12 @@ export async function runStateless(
   const { answer, cell, rejected } = await dispatch(deps, facts, prepared, request, signal);
   const hops: Hops = { hasObject: false, cell, shard: null, rejected };
   if (answer?.kind !== "answer" || cell === null) {
-    reservation.settle({ kind: "nothing" });
+    // Who is answered with an error got nothing; of who went, the cell says what it generated until then.
+    if (answer?.kind === "unreachable" && facts.signal.aborted) {
+      facts.waitUntil(settleEnd(deps, facts, reservation, { outcome: null, cell, turn: request }));
+    } else {
+      reservation.settle({ kind: "nothing" });
+    }
     const level = answer?.kind === "refused" ? answer.level : null;
     return refuse(errorOf(answer), hops, { ...reservation.headers, ...levelHeaders(level) });
   }

@@ -16,18 +16,22 @@ export interface RegistryPolicy {
   readonly turnsMax: number;
   /** How long an ended durable turn is kept for whoever has not read its end, ms. */
   readonly unreadKeptMs: number;
+  /** How long the outcome of a stateless turn that nobody reads is kept for who asks what it came to, ms. */
+  readonly abandonedKeptMs: number;
   /** How long it is kept once its last frame is acknowledged, and how long a fence outlives its turn, ms. */
   readonly readKeptMs: number;
 }
 
 /**
  * 4 MiB a turn is over an hour of a fast stream at one acknowledgement a second; 60 s outlives the object's watchdog
- * (10 s) six times; 10 minutes is the time after which an object gives up a turn that it cannot pull.
+ * (10 s) six times; 10 minutes is the time after which an object gives up a turn that it cannot pull; 10 s outlast the two
+ * times 3 s in which a Worker whose client went asks for the outcome.
  */
 export const defaultRegistryPolicy: RegistryPolicy = {
   turnBytesMax: 4 * 1024 * 1024,
   turnsMax: 50_000,
   unreadKeptMs: 600_000,
+  abandonedKeptMs: 10_000,
   readKeptMs: 60_000,
 };
 
@@ -176,9 +180,13 @@ export function createTurnRegistry(options: RegistryOptions): TurnRegistry {
     if (turn !== null) {
       const isRead = entry.acknowledgedSeq >= turn.frames.lastSeq();
       const isAbandoned = turn.request.lane === "stateless" && turn.readerCount() === 0;
-      if (isAbandoned || ageMs >= (isRead ? policy.readKeptMs : policy.unreadKeptMs)) {
-        forget(entry, null);
-      }
+      if (isAbandoned) turn.frames.acknowledge(turn.frames.lastSeq());
+      const keptMs = isAbandoned
+        ? policy.abandonedKeptMs
+        : isRead
+          ? policy.readKeptMs
+          : policy.unreadKeptMs;
+      if (ageMs >= keptMs) forget(entry, null);
     }
     if (entry.turn === null && ageMs >= policy.readKeptMs) entries.delete(turnId);
   }

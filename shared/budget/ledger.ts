@@ -1,243 +1,187 @@
-import type { LimitState, ReserveInput, ReserveResult } from "./rpc.ts";
+import type { Limits } from "../config/limits.ts";
+import type { ErrorOutcome } from "../errors/gateway-error.ts";
+import type { LimitState, ReserveInput, ReserveResult, SettleInput } from "./rpc.ts";
+import {
+  admitScope,
+  bucketRateOf,
+  emptyScope,
+  limitStates,
+  settleScope,
+  shortagesOf,
+  viewScope,
+} from "./scope.ts";
+import type { Need, ScopeState, Shortage } from "./scope.ts";
+import { viewBucket } from "./token-bucket.ts";
 
-/** Length of the rate windows, seconds. */
-export const rateWindowSeconds = 60;
-/** Open reservations of one tenant; past it nothing more is admitted. */
+/** Open reservations of one tenant; past it nothing more that needs one is admitted. */
 export const reservationsMax = 50_000;
 
-/** What was admitted in one second. */
-interface SecondCount {
-  readonly second: number;
-  readonly requests: number;
-  readonly tokens: number;
+/** The scopes that one request counts in: its tenant's and its key's. */
+export interface LedgerScopes {
+  readonly tenant: ScopeState;
+  readonly key: ScopeState;
 }
 
-/** What a tenant has used and reserved. Plain data, versioned; money in integer micro-dollars. */
-export interface LedgerState {
-  readonly v: 1;
-  /** The last 60 s and the running one, oldest first. */
-  readonly seconds: readonly SecondCount[];
-  /** UTC day (`2026-11-21`) and month that the sums belong to. */
-  readonly day: string;
-  readonly dayMicroUsd: number;
-  readonly month: string;
-  readonly monthMicroUsd: number;
-}
+/** Scopes with nothing in them. */
+export const emptyScopes: LedgerScopes = { tenant: emptyScope, key: emptyScope };
 
 /** A reservation that is not settled yet. */
-export interface Reservation {
+export interface Reservation extends Need {
   readonly id: string;
-  readonly second: number;
-  readonly tokens: number;
-  readonly costMicroUsd: number;
+  readonly keyId: string;
+  /** Where the rate windows have its tokens. */
+  readonly slots: { readonly tenant: number; readonly key: number };
   readonly expiresAtMs: number;
 }
 
-/** A ledger with nothing in it. */
-export const emptyLedger: LedgerState = {
-  v: 1,
-  seconds: [],
-  day: "",
-  dayMicroUsd: 0,
-  month: "",
-  monthMicroUsd: 0,
-};
+/** Share of a wait that is added to it at random, and the most that is, ms: who was refused together comes back apart. */
+const jitterShare = 0.25;
+const jitterMsMax = 2_000;
+const retryAfterMsMax = 60_000;
 
-/** UTC calendar day of a time, `2026-11-21`. */
-export function utcDay(nowMs: number): string {
-  return new Date(nowMs).toISOString().slice(0, 10);
+const scopeNames = ["tenant", "key"] as const;
+
+function hasHeld(limits: Limits): boolean {
+  const { requestsPerSecond: _, requestsBurstMax: __, ...held } = limits;
+  return Object.values(held).some((limit) => limit !== undefined);
 }
 
-/** Seconds until the next UTC day begins. */
-function secondsToNextDay(nowMs: number): number {
-  return Math.ceil((86_400_000 - (nowMs % 86_400_000)) / 1000);
+/** Whether a request under these limits holds something until it is settled; a burst is spent at once. */
+export function isHeldUnder(limits: ReserveInput["limits"]): boolean {
+  return scopeNames.some((name) => hasHeld(limits[name]));
 }
 
-/** The state as it is at `nowMs`: old seconds forgotten, sums of another day or month at zero. Changes nothing. */
-export function viewAt(state: LedgerState, nowMs: number): LedgerState {
-  const day = utcDay(nowMs);
-  const month = day.slice(0, 7);
-  const oldest = Math.floor(nowMs / 1000) - rateWindowSeconds;
+/** How a refusal names a limit. */
+const titles = {
+  requests: "requests per minute",
+  tokens: "tokens per minute",
+  burst: "requests per second",
+  concurrent: "concurrent requests",
+  "budget-day": "money per day",
+  "budget-month": "money per month",
+} as const;
+
+interface NamedShortage extends Shortage {
+  readonly scope: "tenant" | "key";
+}
+
+/** The refusal: what no waiting cures first, else what takes longest. */
+function refusalOf(shortages: readonly NamedShortage[], random: () => number): ErrorOutcome {
+  const worst = shortages.reduce((left, right) =>
+    (right.waitMs ?? Infinity) > (left.waitMs ?? Infinity) ? right : left,
+  );
+  const limit = `The ${worst.scope}'s limit of ${titles[worst.name]}`;
+  if (worst.waitMs === null) {
+    return {
+      code: "insufficient_quota",
+      message: worst.name.startsWith("budget")
+        ? `${limit} has less left than the request may cost. Waiting a minute does not help.`
+        : `${limit} is smaller than the request. Waiting does not help.`,
+    };
+  }
+  const jitterMs = Math.min(jitterMsMax, worst.waitMs * jitterShare) * random();
   return {
-    ...state,
-    seconds: state.seconds.filter((count) => count.second > oldest),
-    day,
-    dayMicroUsd: state.day === day ? state.dayMicroUsd : 0,
-    month,
-    monthMicroUsd: state.month === month ? state.monthMicroUsd : 0,
+    code: "rate_limited",
+    message: `${limit} is reached. Wait, then send it again.`,
+    retryAfterMs: Math.min(retryAfterMsMax, Math.ceil(worst.waitMs + jitterMs)),
   };
 }
 
-function addTo(state: LedgerState, second: number, requests: number, tokens: number): LedgerState {
-  const found = state.seconds.find((count) => count.second === second);
-  const seconds =
-    found === undefined
-      ? [...state.seconds, { second, requests, tokens }].toSorted((a, b) => a.second - b.second)
-      : state.seconds.map((count) =>
-          count.second === second
-            ? {
-                second,
-                requests: count.requests + requests,
-                tokens: Math.max(0, count.tokens + tokens),
-              }
-            : count,
-        );
-  return { ...state, seconds };
+function statesOf(
+  scopes: LedgerScopes,
+  limits: ReserveInput["limits"],
+  shortages: readonly NamedShortage[],
+  nowMs: number,
+): readonly LimitState[] {
+  return scopeNames.flatMap((scope) =>
+    limitStates(scopes[scope], limits[scope], nowMs).map((state) => {
+      const short = shortages.find((each) => each.scope === scope && each.name === state.name);
+      const resetMs = state.resetMs === null ? null : (short?.waitMs ?? state.resetMs);
+      return { ...state, scope, resetMs };
+    }),
+  );
 }
 
-/** Seconds until enough of the window has passed that `needed` more fit under `quota`; the whole window when never. */
-function secondsUntilFits(
-  seconds: readonly SecondCount[],
-  amountOf: (count: SecondCount) => number,
-  needed: number,
-  quota: number,
-  nowMs: number,
-): number {
-  let used = seconds.reduce((sum, count) => sum + amountOf(count), 0);
-  for (const count of seconds) {
-    if (used + needed <= quota) break;
-    used -= amountOf(count);
-    if (used + needed <= quota) {
-      return Math.max(1, count.second + rateWindowSeconds - Math.floor(nowMs / 1000));
-    }
-  }
-  return used + needed <= quota ? 1 : rateWindowSeconds;
+/** What became of a request for a reservation. `reservation` is null when nothing has to be settled. */
+export interface ReserveStep {
+  readonly scopes: LedgerScopes;
+  readonly reservation: Reservation | null;
+  readonly result: ReserveResult;
 }
 
 /**
- * Admits or refuses a request. Rates are sums over the last 60 seconds in whole-second counts, so that no 60 s window
- * ever holds more than the quota (zero overshoot); budgets count what is spent plus what is reserved.
+ * Admits a request in both scopes, or refuses it and takes nothing. Rates count the last 60 seconds exactly; budgets
+ * count what is spent plus what is reserved: nothing ever overshoots what was reserved.
  */
 export function reserve(
-  state: LedgerState,
-  open: readonly Reservation[],
+  held: LedgerScopes,
   input: ReserveInput,
   nowMs: number,
-): {
-  readonly state: LedgerState;
-  readonly reservation: Reservation | null;
-  readonly result: ReserveResult;
-} {
-  const current = viewAt(state, nowMs);
-  const { limits } = input;
-  const reservedMicroUsd = open.reduce((sum, reservation) => sum + reservation.costMicroUsd, 0);
-  const requests = current.seconds.reduce((sum, count) => sum + count.requests, 0);
-  const tokens = current.seconds.reduce((sum, count) => sum + count.tokens, 0);
-  const states: LimitState[] = [];
-  const refusals: ReserveResult[] = [];
-
-  const check = (
-    name: LimitState["name"],
-    quota: number | undefined,
-    window: { readonly seconds: number; readonly resetSeconds: number },
-    used: number,
-    needed: number,
-    isQuota: boolean,
-  ): void => {
-    if (quota === undefined) return;
-    const fits = used + needed <= quota;
-    states.push({
-      name,
-      quota,
-      windowSeconds: window.seconds,
-      remaining: Math.max(0, quota - used - (fits ? needed : 0)),
-      resetSeconds: window.resetSeconds,
-    });
-    if (fits) return;
-    const waitHelps = !isQuota && needed <= quota;
-    refusals.push({
-      kind: "refused",
-      states,
-      error: waitHelps
-        ? {
-            code: "rate_limited",
-            message: `The tenant's limit "${name}" is reached. Wait, then send again.`,
-            retryAfterMs: window.resetSeconds * 1000,
-          }
-        : {
-            code: "insufficient_quota",
-            message: `The request does not fit the tenant's limit "${name}". Waiting a minute does not help.`,
-          },
-    });
+  random: () => number,
+): ReserveStep {
+  const { limits, reservationId: id, keyId, tokens, costMicroUsd, expiresAtMs } = input;
+  const need = { tokens, costMicroUsd };
+  const isHeld = isHeldUnder(limits);
+  const scopes = {
+    tenant: viewScope(held.tenant, limits.tenant, nowMs),
+    key: viewScope(held.key, limits.key, nowMs),
   };
-
-  const rate = (
-    amountOf: (count: SecondCount) => number,
-    needed: number,
-    quota: number | undefined,
-  ) => ({
-    seconds: rateWindowSeconds,
-    resetSeconds: secondsUntilFits(current.seconds, amountOf, needed, quota ?? 0, nowMs),
-  });
-  const day = { seconds: 86_400, resetSeconds: secondsToNextDay(nowMs) };
-  const month = { seconds: 30 * 86_400, resetSeconds: secondsToNextDay(nowMs) };
-  check(
-    "requests",
-    limits.requestsPerMinute,
-    rate((count) => count.requests, 1, limits.requestsPerMinute),
-    requests,
-    1,
-    false,
+  const shortages: NamedShortage[] = scopeNames.flatMap((scope) =>
+    shortagesOf(scopes[scope], limits[scope], need, nowMs).map((each) => ({ ...each, scope })),
   );
-  check(
-    "tokens",
-    limits.tokensPerMinute,
-    rate((count) => count.tokens, input.tokens, limits.tokensPerMinute),
-    tokens,
-    input.tokens,
-    false,
-  );
-  check(
-    "concurrent",
-    limits.concurrentRequestsMax ?? reservationsMax,
-    { seconds: 1, resetSeconds: 1 },
-    open.length,
-    1,
-    false,
-  );
-  check(
-    "budget-day",
-    limits.budgetMicroUsdPerDay,
-    day,
-    current.dayMicroUsd + reservedMicroUsd,
-    input.costMicroUsd,
-    true,
-  );
-  check(
-    "budget-month",
-    limits.budgetMicroUsdPerMonth,
-    month,
-    current.monthMicroUsd + reservedMicroUsd,
-    input.costMicroUsd,
-    true,
-  );
-
-  const refusal = refusals[0];
-  if (refusal !== undefined) return { state: current, reservation: null, result: refusal };
-  const second = Math.floor(nowMs / 1000);
-  const { reservationId, costMicroUsd, expiresAtMs } = input;
+  if (isHeld && scopes.tenant.openCount >= reservationsMax) {
+    shortages.push({ name: "concurrent", scope: "tenant", waitMs: 1_000 });
+  }
+  if (shortages.length > 0) {
+    const states = statesOf(scopes, limits, shortages, nowMs);
+    const error = refusalOf(shortages, random);
+    return { scopes, reservation: null, result: { kind: "refused", error, states } };
+  }
+  const tenant = admitScope(scopes.tenant, limits.tenant, need, isHeld, nowMs);
+  const key = admitScope(scopes.key, limits.key, need, isHeld, nowMs);
+  const admitted = { tenant: tenant.scope, key: key.scope };
+  const slots = { tenant: tenant.slot, key: key.slot };
   return {
-    state: addTo(current, second, 1, input.tokens),
-    reservation: { id: reservationId, second, tokens: input.tokens, costMicroUsd, expiresAtMs },
-    result: { kind: "reserved", states },
+    scopes: admitted,
+    reservation: isHeld ? { id, keyId, ...need, slots, expiresAtMs } : null,
+    result: { kind: "reserved", isHeld, states: statesOf(admitted, limits, [], nowMs) },
   };
 }
 
-/** Replaces a reservation by what was used. The tokens count in the second that admitted them. */
+/** Replaces a reservation by what was used; the tokens count when they were admitted, the money now. Once per reservation. */
 export function settle(
-  state: LedgerState,
+  scopes: LedgerScopes,
   reservation: Reservation,
-  used: { readonly tokens: number; readonly costMicroUsd: number },
+  used: SettleInput["used"],
   nowMs: number,
-): LedgerState {
-  const current = viewAt(state, nowMs);
-  const isInWindow = current.seconds.some((count) => count.second === reservation.second);
-  const adjusted = isInWindow
-    ? addTo(current, reservation.second, 0, used.tokens - reservation.tokens)
-    : current;
+): LedgerScopes {
+  const { slots } = reservation;
+  const charged = used === "unknown" ? reservation : used;
   return {
-    ...adjusted,
-    dayMicroUsd: adjusted.dayMicroUsd + used.costMicroUsd,
-    monthMicroUsd: adjusted.monthMicroUsd + used.costMicroUsd,
+    tenant: settleScope(scopes.tenant, slots.tenant, reservation, charged, nowMs),
+    key: settleScope(scopes.key, slots.key, reservation, charged, nowMs),
   };
+}
+
+/** Requests that a bucket's durable state lies ahead of what was admitted: 64, or a sixteenth of a small burst. */
+const aheadRequestsMax = 64;
+
+/**
+ * What has to be durable of a key's bucket so that a crash gives nothing back: null when `durable` is low enough, else a
+ * state that stays low enough for many requests to come. So a request under a rate alone writes a row once in 64 times,
+ * and an object that lost its memory has at most 64 requests too few, for less than a second at the default rate.
+ */
+export function bucketToWrite(
+  durable: ScopeState,
+  current: ScopeState,
+  limits: Limits,
+  nowMs: number,
+): ScopeState | null {
+  const rate = bucketRateOf(limits);
+  if (rate === null || current.bucket === null) return null;
+  const kept = viewBucket(durable.bucket, rate, nowMs);
+  if (kept.milliRequests <= current.bucket.milliRequests) return null;
+  const ahead = Math.min(aheadRequestsMax, Math.floor(rate.requestsBurstMax / 16));
+  const milliRequests = Math.max(0, current.bucket.milliRequests - ahead * 1000);
+  return { ...current, bucket: { ...current.bucket, milliRequests } };
 }

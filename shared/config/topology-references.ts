@@ -1,3 +1,4 @@
+import type { Limits } from "./limits.ts";
 import { showValue } from "./topology-problem.ts";
 import type { TopologyProblem } from "./topology-problem.ts";
 import { providerRegionProblems } from "./provider-regions.ts";
@@ -8,14 +9,18 @@ import type { TopologyFile } from "./topology.ts";
 /** No jurisdiction may have it: `mk_admin_…` is how keys of administrators begin (shared/residency/api-key.ts). */
 export const adminName = "admin";
 
+function hasBudget(limits: Limits | undefined): boolean {
+  return limits?.budgetMicroUsdPerDay !== undefined || limits?.budgetMicroUsdPerMonth !== undefined;
+}
+
 /** Models without a price that a tenant with a budget could ask for: its budget would be charged nothing. */
 function unpricedModels(file: TopologyFile): string[] {
   const regions = new Set(
     Object.values(file.tenants)
-      .filter(
-        ({ limits }) =>
-          limits?.budgetMicroUsdPerDay !== undefined ||
-          limits?.budgetMicroUsdPerMonth !== undefined,
+      .filter(({ limits, keys }) =>
+        [limits, ...keys.map((key) => (typeof key === "string" ? undefined : key.limits))].some(
+          hasBudget,
+        ),
       )
       .flatMap(({ jurisdiction }) =>
         Object.hasOwn(file.jurisdictions, jurisdiction)

@@ -1,4 +1,6 @@
 import * as z from "zod";
+import { describeKeys, keyDigests, limitsSchema, tenantKeys } from "./limits.ts";
+import type { Limits, TenantKey } from "./limits.ts";
 import { keptSeconds, streamsKeptMs } from "./streams-kept.ts";
 import { describeDegradation, tenantDegradationSchema } from "./tenant-degradation.ts";
 import type { TenantDegradation } from "./tenant-degradation.ts";
@@ -19,12 +21,6 @@ const name = z
 const environmentVariable = z
   .string()
   .regex(/^env:[A-Z][A-Z0-9_]{0,63}$/, "env:NAME of an environment variable");
-const keyDigest = z
-  .string()
-  .regex(
-    /^(?:sha256:[0-9a-f]{64}|env:[A-Z][A-Z0-9_]{0,63})$/,
-    "sha256: and 64 lower-case hex digits, or env:NAME of an environment variable",
-  );
 const count = z.int().min(1).max(1_000_000_000);
 
 /** The priority classes, most important first. A tenant's is a ceiling; a request may ask for less. */
@@ -137,18 +133,10 @@ const shardSchema = z.strictObject({
   pricePerHourMicroUsd: z.int().min(0).max(1_000_000_000_000),
 });
 
-const limitsSchema = z.strictObject({
-  requestsPerMinute: count.optional(),
-  tokensPerMinute: count.optional(),
-  concurrentRequestsMax: count.optional(),
-  budgetMicroUsdPerDay: z.int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
-  budgetMicroUsdPerMonth: z.int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
-});
-
 const tenantSchema = z.strictObject({
   jurisdiction: name,
   priority: z.enum(priorities),
-  keys: z.array(keyDigest).max(2, "at most two: the current key and the one being rotated in"),
+  keys: tenantKeys,
   limits: limitsSchema.optional(),
   streamsKeptSeconds: keptSeconds.optional(),
   degradation: tenantDegradationSchema.optional(),
@@ -186,7 +174,7 @@ export const topologySchema = z.strictObject({
   ),
   tenants: z.record(name, tenantSchema),
   identityProviders: z.record(name, identityProviderSchema).optional(),
-  admin: z.strictObject({ keys: z.array(keyDigest).max(2) }).optional(),
+  admin: z.strictObject({ keys: keyDigests }).optional(),
 });
 
 /** A file of the right shape, whose references are not checked yet. */
@@ -227,16 +215,14 @@ export interface ModelDescription {
   readonly priceMicroUsdPerMillionTokens?: { readonly input: number; readonly output: number };
 }
 
-/** Rate, concurrency and money limits of a tenant; an absent one is not enforced. Money in micro-dollars. */
-export type TenantLimits = z.infer<typeof limitsSchema>;
-
-/** A tenant as the topology declares it. `keys` are `sha256:<hex>` or `env:NAME`, at most two. */
+/** A tenant as the topology declares it. */
 export interface TenantDescription {
   readonly id: TenantId;
   readonly jurisdiction: Jurisdiction;
   readonly priority: Priority;
-  readonly keys: readonly string[];
-  readonly limits: TenantLimits;
+  /** The first is the one without a name; who comes with a JWT counts as it. */
+  readonly keys: readonly [TenantKey, ...TenantKey[]];
+  readonly limits: Limits;
   /** How long the stream of an ended turn can be read again, ms. */
   readonly streamsKeptMs: number;
   readonly degradation: TenantDegradation;
@@ -368,7 +354,7 @@ function build(file: TopologyFile): Topology {
           id: id as TenantId,
           jurisdiction: tenant.jurisdiction as Jurisdiction,
           priority: tenant.priority,
-          keys: tenant.keys,
+          keys: describeKeys(tenant.keys, tenant.limits ?? {}),
           limits: tenant.limits ?? {},
           streamsKeptMs: streamsKeptMs(file.jurisdictions[tenant.jurisdiction] ?? {}, tenant),
           degradation: describeDegradation(tenant.degradation),

@@ -1,11 +1,11 @@
-import { emptyLedger } from "#shared/budget/ledger.ts";
-import type { LedgerState, Reservation } from "#shared/budget/ledger.ts";
-import type { ReserveInput, ReserveResult } from "#shared/budget/rpc.ts";
+import { emptyScopes } from "#shared/budget/ledger.ts";
+import type { LedgerScopes, Reservation } from "#shared/budget/ledger.ts";
+import type { ReserveInput, ReserveResult, SettleInput } from "#shared/budget/rpc.ts";
 import { Process } from "../process.ts";
 import type { World } from "./world.ts";
 
 interface LedgerStore {
-  readonly state: LedgerState;
+  readonly scopes: LedgerScopes;
   readonly open: ReadonlyMap<string, Reservation>;
   readonly settled: ReadonlySet<string>;
 }
@@ -16,12 +16,16 @@ interface Charge {
   readonly tokens: number;
 }
 
+function tokensOf(used: SettleInput["used"], reservation: Reservation | null): number {
+  return used === "unknown" ? (reservation?.tokens ?? 0) : used.tokens;
+}
+
 /** One tenant's TenantLedger object: the shell of edge/objects/tenant-ledger.ts with commits behind an output gate. */
 export class LedgerNode {
   readonly name: string;
   readonly #world: World;
   readonly #zone: string;
-  #durable: LedgerStore = { state: emptyLedger, open: new Map(), settled: new Set() };
+  #durable: LedgerStore = { scopes: emptyScopes, open: new Map(), settled: new Set() };
   #store: LedgerStore = this.#durable;
   readonly charges: Charge[] = [];
   process: Process;
@@ -52,15 +56,11 @@ export class LedgerNode {
     if (charge !== null) this.charges.push(charge);
   }
 
-  #close(
-    store: LedgerStore,
-    reservation: Reservation,
-    used: { readonly tokens: number; readonly costMicroUsd: number },
-  ): LedgerStore {
+  #close(store: LedgerStore, reservation: Reservation, used: SettleInput["used"]): LedgerStore {
     const open = new Map(store.open);
     open.delete(reservation.id);
     return {
-      state: this.#world.machines.settle(store.state, reservation, used, this.process.now()),
+      scopes: this.#world.machines.settle(store.scopes, reservation, used, this.process.now()),
       open,
       settled: new Set([...store.settled, reservation.id]),
     };
@@ -72,42 +72,41 @@ export class LedgerNode {
     if (store.open.has(input.reservationId) || store.settled.has(input.reservationId)) {
       recorder.sometimes("a reservation was repeated");
       await this.#commit(store, null);
-      return { kind: "reserved", states: [] };
+      return { kind: "reserved", isHeld: true, states: [] };
     }
-    const open = [...store.open.values()];
-    const { state, reservation, result } = machines.reserve(
-      store.state,
-      open,
+    const random = this.#world.kernel.random("ledger");
+    const { scopes, reservation, result } = machines.reserve(
+      store.scopes,
       input,
       this.process.now(),
+      () => random.unit(),
     );
     if (reservation !== null) {
       const next = new Map(store.open).set(reservation.id, reservation);
-      await this.#commit({ ...store, state, open: next }, null);
+      await this.#commit({ ...store, scopes, open: next }, null);
     }
     return result;
   }
 
-  async settle(input: {
-    readonly reservationId: string;
-    readonly tokens: number;
-    readonly costMicroUsd: number;
-  }): Promise<{ readonly kind: "settled" | "unknown" }> {
+  async settle(
+    input: Pick<SettleInput, "reservationId" | "used">,
+  ): Promise<{ readonly kind: "settled" | "unknown" }> {
     const reservation = this.#store.open.get(input.reservationId);
     if (reservation === undefined) {
       if (!this.#world.quirks.has("settlesTwice")) return { kind: "unknown" };
-      this.charges.push({ id: input.reservationId, tokens: input.tokens });
+      this.charges.push({ id: input.reservationId, tokens: tokensOf(input.used, null) });
       return { kind: "settled" };
     }
-    const { reservationId: id, tokens } = input;
-    await this.#commit(this.#close(this.#store, reservation, input), { id, tokens });
+    const { reservationId: id, used } = input;
+    const tokens = tokensOf(used, reservation);
+    await this.#commit(this.#close(this.#store, reservation, used), { id, tokens });
     return { kind: "settled" };
   }
 
   /** What the alarm of time does: reservations that nobody settled are charged in full. */
   expireAll(): void {
     for (const reservation of this.#store.open.values()) {
-      this.#store = this.#close(this.#store, reservation, reservation);
+      this.#store = this.#close(this.#store, reservation, "unknown");
       this.charges.push({ id: reservation.id, tokens: reservation.tokens });
     }
     this.#durable = this.#store;

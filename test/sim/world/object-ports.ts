@@ -197,8 +197,7 @@ export function createSimPorts(
         handle: () =>
           node.settle({
             reservationId,
-            tokens: promptTokens + completionTokens,
-            costMicroUsd: costs,
+            used: { tokens: promptTokens + completionTokens, costMicroUsd: costs },
           }),
       });
       return reply.ok ? "settled" : "unavailable";

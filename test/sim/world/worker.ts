@@ -93,7 +93,7 @@ export class DurableRequest {
       kind: "settle",
       open: () => node.process,
       content: () => "",
-      handle: () => node.settle({ reservationId, tokens, costMicroUsd: tokens }),
+      handle: () => node.settle({ reservationId, used: { tokens, costMicroUsd: tokens } }),
     });
   }
 
@@ -113,7 +113,11 @@ export class DurableRequest {
           reservationId: turnId,
           tokens: 4_106,
           costMicroUsd: 4_106,
-          limits: { budgetMicroUsdPerMonth: 1_000_000_000, concurrentRequestsMax: 5_000 },
+          keyId: "default",
+          limits: {
+            tenant: { budgetMicroUsdPerMonth: 1_000_000_000, concurrentRequestsMax: 5_000 },
+            key: { concurrentRequestsMax: 5_000 },
+          },
           expiresAtMs: deadline + 60_000,
         }),
     });
