@@ -13,10 +13,14 @@ export function placeHeaders(
   return shard === null ? headers : { ...headers, "x-meridian-shard": shard };
 }
 
-/** An outcome as a header: base64url of its JSON, without items and body. */
+/** An outcome as a header: its JSON, escaped to ASCII, without items and body. */
 export function outcomeHeaders(outcome: TurnOutcome): Record<string, string> {
   const light: TurnOutcome = { ...outcome, items: [], body: null };
-  return { [outcomeHeader]: Buffer.from(JSON.stringify(light), "utf8").toString("base64url") };
+  const json = JSON.stringify(light).replaceAll(
+    /[\u007f-\uffff]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+  return { [outcomeHeader]: json };
 }
 
 /** An error answer; `saturated` says that the whole cell is full, so that the edge may try another. */

@@ -15,7 +15,7 @@ export const outcomeEventName = "meridian.outcome";
 /** First bytes of an outcome block. */
 export const outcomeBlockStart = `event: ${outcomeEventName}\n`;
 
-/** Header of a stateless, not streamed answer: base64url of the outcome's JSON; the body is the client's as it stands. */
+/** Header of a stateless, not streamed answer: the outcome's JSON in ASCII; the body is the client's as it stands. */
 export const outcomeHeader = "x-meridian-outcome";
 
 /** Set to `cell` on a 429 when the whole cell is full, so that the edge may try another cell of the jurisdiction. */

@@ -1,4 +1,3 @@
-import * as z from "zod";
 import { isErrorCode } from "../../errors/codes.ts";
 import type { ErrorOutcome } from "../../errors/gateway-error.ts";
 import type { CellId, RegionId, ShardId, TurnId } from "../../residency/brands.ts";
@@ -51,45 +50,150 @@ export interface TurnOutcome {
   readonly totalMs: number;
 }
 
-const id = z.string().min(1).max(200);
-const tokens = z.int().min(0);
+/** Longest id, and longest word of a closed set, characters; most elements of a list. */
+const idCharactersMax = 200;
+const wordCharactersMax = 64;
+const listMax = 1024;
+const finishReasonsMax = 128;
 
-const schema = z.object({
-  v: z.literal(1),
-  turnId: id,
-  attempt: z.int().min(1),
-  status: z.enum(["completed", "incomplete", "failed", "cancelled"]),
-  error: z
-    .object({
-      code: z.string().refine(isErrorCode),
-      message: z.string(),
-      param: z.string().optional(),
-      retryAfterMs: z.number().optional(),
-    })
-    .nullable(),
-  mayMove: z.boolean(),
-  continuations: z.int().min(0),
-  cell: id,
-  region: id,
-  shard: id.nullable(),
-  model: id.optional(),
-  rejected: z.array(z.object({ id, reason: z.string().max(64) })).max(1024),
-  spill: z.enum(["once", "pays"]).optional(),
-  usage: z.object({
-    promptTokens: tokens,
-    completionTokens: tokens,
-    cachedTokens: tokens,
-    reasoningTokens: tokens,
-  }),
-  finishReasons: z.array(z.string().max(64)).max(128),
-  items: z.array(z.object({ id, type: z.string().max(64), json: z.string() })).max(1024),
-  body: z.string().nullable(),
-  queueWaitMs: z.number().min(0),
-  ttftMs: z.number().min(0).nullable(),
-  totalMs: z.number().min(0),
-});
+const statuses: readonly unknown[] = ["completed", "incomplete", "failed", "cancelled"];
 
-/** The outcome in `text`, or null when it is none: the edge trusts a cell's signature, not its grammar. */
+function isStatus(value: unknown): value is TurnOutcome["status"] {
+  return statuses.includes(value);
+}
+
+function isSpill(value: unknown): value is Spill {
+  return value === "once" || value === "pays";
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isId(value: unknown): value is string {
+  return typeof value === "string" && value.length > 0 && value.length <= idCharactersMax;
+}
+
+function isWord(value: unknown): value is string {
+  return typeof value === "string" && value.length <= wordCharactersMax;
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function isDuration(value: unknown): value is number {
+  return typeof value === "number" && Number.isFinite(value) && value >= 0;
+}
+
+/** A list of at most `max`, each read by `read`; null when one is none. */
+function readAll<Element>(
+  value: unknown,
+  max: number,
+  read: (element: unknown) => Element | null,
+): readonly Element[] | null {
+  if (!Array.isArray(value) || value.length > max) return null;
+  const list: Element[] = [];
+  for (const element of value) {
+    const one = read(element);
+    if (one === null) return null;
+    list.push(one);
+  }
+  return list;
+}
+
+function readRejected(value: unknown): RejectedCandidate | null {
+  if (!isFields(value)) return null;
+  const { id, reason } = value;
+  return isId(id) && isWord(reason) ? { id, reason } : null;
+}
+
+function readItem(value: unknown): ItemRecord | null {
+  if (!isFields(value)) return null;
+  const { id, json, type } = value;
+  return isId(id) && isWord(type) && typeof json === "string" ? { id, type, json } : null;
+}
+
+function readUsage(value: unknown): Usage | null {
+  if (!isFields(value)) return null;
+  const { promptTokens, completionTokens, cachedTokens, reasoningTokens } = value;
+  return isCount(promptTokens) &&
+    isCount(completionTokens) &&
+    isCount(cachedTokens) &&
+    isCount(reasoningTokens)
+    ? { promptTokens, completionTokens, cachedTokens, reasoningTokens }
+    : null;
+}
+
+/** Undefined when it is no error. */
+function readError(value: unknown): ErrorOutcome | null | undefined {
+  if (value === null) return null;
+  if (!isFields(value)) return undefined;
+  const { code, message, param, retryAfterMs } = value;
+  if (typeof code !== "string" || !isErrorCode(code) || typeof message !== "string")
+    return undefined;
+  if (param !== undefined && typeof param !== "string") return undefined;
+  if (retryAfterMs !== undefined && !Number.isFinite(retryAfterMs)) return undefined;
+  return {
+    code,
+    message,
+    ...(param === undefined ? {} : { param }),
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs: retryAfterMs as number }),
+  };
+}
+
+/** The outcome that a JSON value is, without fields that an outcome has not; null when it is none. */
+function readOutcome(value: unknown): TurnOutcome | null {
+  if (!isFields(value)) return null;
+  const { v, turnId, attempt, status, mayMove, continuations, cell, region, shard, body } = value;
+  const { model, spill, queueWaitMs, ttftMs, totalMs } = value;
+  const error = readError(value["error"]);
+  const rejected = readAll(value["rejected"], listMax, readRejected);
+  const usage = readUsage(value["usage"]);
+  const finishReasons = readAll(value["finishReasons"], finishReasonsMax, (word) =>
+    isWord(word) ? word : null,
+  );
+  const items = readAll(value["items"], listMax, readItem);
+  if (error === undefined || rejected === null || usage === null) return null;
+  if (finishReasons === null || items === null) return null;
+  if (v !== 1 || !isId(turnId) || !isCount(attempt) || attempt === 0) return null;
+  if (!isStatus(status) || typeof mayMove !== "boolean" || !isCount(continuations)) return null;
+  if (!isId(cell) || !isId(region) || (shard !== null && !isId(shard))) return null;
+  if (body !== null && typeof body !== "string") return null;
+  if (model !== undefined && !isId(model)) return null;
+  if (spill !== undefined && !isSpill(spill)) return null;
+  if (!isDuration(queueWaitMs) || !isDuration(totalMs)) return null;
+  if (ttftMs !== null && !isDuration(ttftMs)) return null;
+  return {
+    v,
+    turnId: turnId as TurnId,
+    attempt,
+    status,
+    error,
+    mayMove,
+    continuations,
+    cell: cell as CellId,
+    region: region as RegionId,
+    shard: shard as ShardId | null,
+    ...(model === undefined ? {} : { model }),
+    rejected,
+    ...(spill === undefined ? {} : { spill }),
+    usage,
+    finishReasons,
+    items,
+    body,
+    queueWaitMs,
+    ttftMs,
+    totalMs,
+  };
+}
+
+/**
+ * The outcome in `text`, or null when it is none: the edge trusts a cell's signature, not its grammar. By hand, because a
+ * Worker reads one for each answer and zod may not compile there.
+ */
 export function parseTurnOutcome(text: string): TurnOutcome | null {
   let value: unknown;
   try {
@@ -97,6 +201,5 @@ export function parseTurnOutcome(text: string): TurnOutcome | null {
   } catch {
     return null;
   }
-  const parsed = schema.safeParse(value);
-  return parsed.success ? (parsed.data as unknown as TurnOutcome) : null;
+  return readOutcome(value);
 }

@@ -92,10 +92,9 @@ export function healthyAnswer(turn: TurnRequest): Response {
     return streamOf([...contentFrames(turn), formatOutcomeBlock(outcome), doneFrame()]);
   }
   if (turn.lane === "durable") return streamOf([": keep-alive\n\n", formatOutcomeBlock(outcome)]);
-  const base64 = btoa(outcome).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
   return Response.json(
     { id: turn.rendering.publicId, answerText },
-    { headers: { "x-meridian-outcome": base64, "x-meridian-level": "1" } },
+    { headers: { "x-meridian-outcome": outcome, "x-meridian-level": "1" } },
   );
 }
 
@@ -110,7 +109,7 @@ export function failedAnswer(
   const outcome = JSON.stringify(
     outcomeOf(turn, { status: "failed", error, mayMove, items: [], body: null }),
   );
-  return errorAnswer(status, code, { "x-meridian-outcome": btoa(outcome).replaceAll("=", "") });
+  return errorAnswer(status, code, { "x-meridian-outcome": outcome });
 }
 
 /** An error as a cell answers it before it has accepted the turn. */
