@@ -44,6 +44,8 @@ export interface EdgeVariables {
   traceparent: string;
   startedAtMs: number;
   jurisdiction?: JurisdictionDescription | undefined;
+  /** The host that the client addressed. */
+  hostname?: string;
   /** Set by `authenticate`; routes read it through {@link factsOf}. */
   facts?: RequestFacts;
   hops?: Hops;

@@ -88,8 +88,7 @@ export function authenticate(deps: EdgeDeps): MiddlewareHandler<EdgeEnvironment>
     const { tenant, key } = credential;
     const own = deps.topology.jurisdictions.get(tenant.jurisdiction);
     invariant(own !== undefined, "a tenant's jurisdiction is in the topology");
-    // One reading of `c.var`, which copies all variables each time.
-    const { jurisdiction, requestId, traceparent, startedAtMs } = c.var;
+    const jurisdiction = c.get("jurisdiction");
     if (jurisdiction !== undefined && jurisdiction.id !== own.id) {
       throw new GatewayError(
         "wrong_jurisdiction",
@@ -98,13 +97,13 @@ export function authenticate(deps: EdgeDeps): MiddlewareHandler<EdgeEnvironment>
     }
     c.set("jurisdiction", own);
     c.set("facts", {
-      requestId,
-      traceparent,
+      requestId: c.get("requestId"),
+      traceparent: c.get("traceparent"),
       jurisdiction: own,
       tenant,
       key,
       priority: readPriority(c, tenant.priority),
-      startedAtMs,
+      startedAtMs: c.get("startedAtMs"),
       deadlineMs: readDeadlineMs(c),
       colo: coloOf(c.req.raw),
       signal: c.req.raw.signal,

@@ -62,6 +62,9 @@ async function readCounted(body: ReadableStream<Uint8Array>): Promise<Uint8Array
   return whole;
 }
 
+/** Without `stream` it keeps nothing between two bodies. */
+const strictDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
+
 /** A body's bytes and text. */
 export interface ReadBody {
   readonly bytes: Uint8Array;
@@ -85,7 +88,7 @@ export async function readBody(request: Request): Promise<ReadBody> {
         : await readCounted(request.body);
   }
   try {
-    const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes);
+    const text = strictDecoder.decode(bytes);
     return { bytes, text };
   } catch {
     throw new GatewayError("invalid_request", "The request body is not valid UTF-8.");

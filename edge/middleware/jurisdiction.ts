@@ -22,6 +22,7 @@ export function jurisdiction(deps: EdgeDeps): MiddlewareHandler<EdgeEnvironment>
       );
     }
     c.set("jurisdiction", description);
+    c.set("hostname", hostname);
     await next();
   };
 }

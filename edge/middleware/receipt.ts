@@ -22,15 +22,16 @@ async function tenantTagOf(c: Context<EdgeEnvironment>, deps: EdgeDeps): Promise
 export function receipt(deps: EdgeDeps): MiddlewareHandler<EdgeEnvironment> {
   return async (c, next) => {
     await next();
-    const { jurisdiction, hops = noHops, requestId, facts, route } = c.var;
+    const jurisdiction = c.get("jurisdiction");
     if (jurisdiction === undefined) return;
+    const hops = c.get("hops") ?? noHops;
     const value = await deps.receipts.sign({
-      requestId,
+      requestId: c.get("requestId"),
       jurisdiction: jurisdiction.id,
-      hostname: new URL(c.req.url).hostname,
-      colo: facts?.colo ?? null,
+      hostname: c.get("hostname") ?? null,
+      colo: c.get("facts")?.colo ?? null,
       tenantTag: await tenantTagOf(c, deps),
-      api: route ?? null,
+      api: c.get("route") ?? null,
       outcome: outcomeOf(c),
       ...hops,
       nowMs: deps.now(),

@@ -18,12 +18,16 @@ export function requestId(deps: EdgeDeps): MiddlewareHandler<EdgeEnvironment> {
     await next();
     c.res.headers.set("x-request-id", id);
     c.res.headers.set("cache-control", "no-store");
-    const { jurisdiction, facts, route, errorCode } = c.var;
+    const [jurisdiction, facts, errorCode] = [
+      c.get("jurisdiction"),
+      c.get("facts"),
+      c.get("errorCode"),
+    ];
     deps.log(c.res.status >= 500 ? "warn" : "info", "request", {
       requestId: id,
       traceId,
       method: c.req.method,
-      route: route ?? "none",
+      route: c.get("route") ?? "none",
       status: c.res.status,
       durationMs: deps.now() - startedAtMs,
       ...(jurisdiction === undefined ? {} : { jurisdiction: jurisdiction.id }),

@@ -117,7 +117,11 @@ const receiptSchema = z.strictObject({
 /** A receipt with its chain, as it is signed. */
 export type ChainedReceipt = z.infer<typeof receiptSchema>;
 
+/** What stands in JSON as it is; nearly every text of a receipt. */
+const plain = /^[ !#-[\]-~]*$/;
+
 function quote(text: string): string {
+  if (plain.test(text)) return `"${text}"`;
   return JSON.stringify(text).replaceAll(
     /[\u007f-\uffff]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
@@ -129,11 +133,21 @@ export function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
   if (typeof value === "string") return quote(value);
   if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
-  const fields = Object.entries(value)
-    .filter(([, field]) => field !== undefined)
-    .toSorted(([left], [right]) => (left < right ? -1 : 1))
-    .map(([key, field]) => `${quote(key)}:${canonicalJson(field)}`);
-  return `{${fields.join(",")}}`;
+  return joinFields(fieldsOf(value));
+}
+
+/** Each field's canonical JSON by its name. */
+function fieldsOf(value: object): [name: string, json: string][] {
+  const fields: [string, string][] = [];
+  for (const [name, field] of Object.entries(value)) {
+    if (field !== undefined) fields.push([name, canonicalJson(field)]);
+  }
+  return fields;
+}
+
+function joinFields(fields: [name: string, json: string][]): string {
+  const ordered = fields.toSorted(([left], [right]) => (left < right ? -1 : 1));
+  return `{${ordered.map(([name, json]) => `${quote(name)}:${json}`).join(",")}}`;
 }
 
 function headOf<Receipt extends { readonly hops: unknown }>(receipt: Receipt): string {
@@ -141,6 +155,9 @@ function headOf<Receipt extends { readonly hops: unknown }>(receipt: Receipt): s
 }
 
 function cut<Hop extends object>(hop: Hop): Hop {
+  const isShort = (value: unknown): boolean =>
+    typeof value !== "string" || value.length <= wordCharactersMax;
+  if (Object.values(hop).every(isShort)) return hop;
   const fields = Object.entries(hop).map(([key, value]: [string, unknown]) => {
     const max = key === "hostname" ? hostnameCharactersMax : wordCharactersMax;
     return [key, typeof value === "string" ? value.slice(0, max) : value];
@@ -168,14 +185,17 @@ function fit(record: ReceiptRecord): ReceiptRecord & { readonly rejectedCount: n
 /** Chains a record's hops; the text, ASCII only, is what is signed. */
 export async function chainReceipt(record: ReceiptRecord, sha256Hex: Sha256Hex): Promise<string> {
   const fitted = fit(record);
-  let previous = await sha256Hex(headOf(fitted));
-  const hops: unknown[] = [];
-  for (const hop of fitted.hops) {
-    const chained = { ...hop, previous };
+  // Each part is made canonical once: the head's fields stand in the whole as they do in the head.
+  const head = fieldsOf({ ...fitted, hops: undefined });
+  let previous = await sha256Hex(joinFields(head));
+  const hops: string[] = [];
+  for (const [index, hop] of fitted.hops.entries()) {
+    const chained = canonicalJson({ ...hop, previous });
     hops.push(chained);
-    previous = await sha256Hex(canonicalJson(chained));
+    // Nothing follows the last hop, so nothing carries its hash.
+    if (index < fitted.hops.length - 1) previous = await sha256Hex(chained);
   }
-  return canonicalJson({ ...fitted, hops });
+  return joinFields([...head, ["hops", `[${hops.join(",")}]`]]);
 }
 
 /** Why a receipt does not verify. */

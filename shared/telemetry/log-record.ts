@@ -80,6 +80,8 @@ const fieldNames: Readonly<Record<keyof LogFields, "string" | "number">> = {
   bytes: "number",
 };
 
+const fields = Object.entries(fieldNames);
+
 /** Longest text of one field; ids and reasons are far shorter. */
 const textLengthMax = 200;
 
@@ -96,7 +98,7 @@ export function formatLogRecord(record: LogRecord): string {
     part: record.part,
     event: record.event.slice(0, textLengthMax),
   };
-  for (const [name, type] of Object.entries(fieldNames)) {
+  for (const [name, type] of fields) {
     const value: unknown = record[name as keyof LogFields];
     if (type === "string" && typeof value === "string") line[name] = value.slice(0, textLengthMax);
     if (type === "number" && typeof value === "number" && Number.isFinite(value)) {
