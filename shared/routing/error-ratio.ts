@@ -1,9 +1,14 @@
 import { errorRatioMax, errorRatioMin } from "./predict.ts";
 
-/** Decay of a bad observation, seconds (routing rules of docs/simulation.md): a burst is forgotten after three of these. */
+/** Decay of what was seen, seconds (our choice): a burst is forgotten after three of these. */
 const decaySeconds = 10;
+/**
+ * How much of an observation is taken up. An average that takes up the worst at once (peak EWMA) drives conversations from a
+ * warm shard after one late answer; this one still knows a slow shard after a few (docs/simulation.md).
+ */
+const share = 0.3;
 
-/** Peak-sensitive average of observed / predicted time to first token of one shard. */
+/** Geometric moving average of observed / predicted time to first token of one shard. */
 export interface ErrorRatio {
   readonly ratio: number;
   readonly atMs: number;
@@ -21,9 +26,9 @@ export function errorRatioAt({ atMs, ratio }: ErrorRatio, nowMs: number): number
 }
 
 /**
- * The ratio after one more answer: up at once, down with time (peak EWMA, Finagle), within [0.5, 8]. A failure enters as its
- * timeout, otherwise a shard that fails fast would look quick and draw all traffic. Observations that are no number, or a
- * prediction of 0, change nothing.
+ * The ratio after one more answer: a geometric average, so that twice as late and twice as early weigh the same, within
+ * [0.5, 8]. A failure enters as its timeout, otherwise a shard that fails fast would look quick and draw all traffic.
+ * Observations that are no number, or a prediction of 0, change nothing.
  */
 export function observeTtft(
   state: ErrorRatio,
@@ -34,7 +39,6 @@ export function observeTtft(
   const seen = observedSeconds / predictedSeconds;
   if (!Number.isFinite(seen) || seen < 0) return state;
   const bounded = Math.min(errorRatioMax, Math.max(errorRatioMin, seen));
-  if (bounded >= state.ratio) return { ratio: bounded, atMs: nowMs };
-  const kept = Math.exp(-Math.max(0, nowMs - state.atMs) / 1_000 / decaySeconds);
-  return { ratio: bounded + (state.ratio - bounded) * kept, atMs: nowMs };
+  const known = errorRatioAt(state, nowMs);
+  return { ratio: known * (bounded / known) ** share, atMs: nowMs };
 }

@@ -24,16 +24,22 @@ const kvShareMax = 0.85;
 export function saturationOf(state: ShardState, ttftSloSeconds: number): number {
   const prefillSeconds =
     state.pendingPrefillTokens / (state.replicas * state.speed.prefillTokensPerSecond);
+  return Math.max(occupancyOf(state), prefillSeconds / ttftSloSeconds);
+}
+
+/** The fuller of slots and KV memory. */
+function occupancyOf(state: ShardState): number {
   return Math.max(
     state.inFlight / state.concurrentRequestsMax,
     state.kvTokens / (kvShareMax * state.kvTokensMax),
-    prefillSeconds / ttftSloSeconds,
   );
 }
 
 /**
  * Why a shard may not take a prompt, or null. A class's ceiling is asked last and never of an idle shard: a long prompt on a
- * small shard would otherwise be refused for ever.
+ * small shard would otherwise be refused for ever. The conversation's home is asked for slots and KV memory alone: a few
+ * uncached tokens may wait behind a long prefill, and whether that is too long the scores say. Refused there, the whole
+ * context would be computed anew elsewhere, which fills that shard for the next one, and so on (docs/simulation.md).
  */
 export function filterShard(
   state: ShardState,
@@ -53,6 +59,7 @@ export function filterShard(
   if (state.inFlight === 0) return null;
   const { ceilings, ttftSloSeconds } = policy;
   // The promise of the interactive class measures prefill in front for all: a ceiling compares classes on one scale.
-  const saturation = saturationOf(state, ttftSloSeconds.interactive);
+  const isHome = state.id === prompt.homeShard;
+  const saturation = isHome ? occupancyOf(state) : saturationOf(state, ttftSloSeconds.interactive);
   return saturation >= (prompt.ceiling ?? ceilings[prompt.priority]) ? "ceiling" : null;
 }

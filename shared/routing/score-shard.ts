@@ -64,8 +64,8 @@ const runnersUpMax = 3;
 const passing: ReadonlySet<FilterReason> = new Set(["draining", "breaker", "unhealthy"]);
 
 /**
- * Selects a shard: filters, then `ttft/SLO + 0.5*itl/SLO + w*cost + 0.3*risk` for each, then the load bound (all over it: none
- * is), then the home while it is within the margin, then the least; near-ties go to the affinity key's first by weighted
+ * Selects a shard: filters, then `(ttft + 2*displaced)/SLO + itl/SLO + w*cost + 0.3*risk` for each, then the load bound (all
+ * over it: none is), then the home while it is within the margin, then the least; near-ties go to the affinity key's first by weighted
  * rendezvous, or to the lot. Deterministic given `random`, which is read only for near-ties without a key. The caller counts
  * the chosen shard in the same synchronous step. A shard of another jurisdiction is never in the caller's list; if one is, it
  * is filtered here as well. O(n) for n candidates.
@@ -129,6 +129,8 @@ export function selectShard(
 interface Load {
   readonly workTokens: number;
   readonly capacity: number;
+  /** Prefill of one shard on average, health aside. */
+  readonly meanTokensPerSecond: number;
 }
 
 /** What a shard can do, for its share of the work: speed × replicas × health. */
@@ -139,13 +141,15 @@ function capacityOf(state: ShardState): number {
 function loadOf({ candidates }: SelectionInput, eligible: readonly number[]): Load {
   let workTokens = 0;
   let capacity = 0;
+  let tokensPerSecond = 0;
   for (const index of eligible) {
     const state = candidates[index];
     if (state === undefined) continue;
     workTokens += state.workTokens;
     capacity += capacityOf(state);
+    tokensPerSecond += state.replicas * state.speed.prefillTokensPerSecond;
   }
-  return { workTokens, capacity };
+  return { workTokens, capacity, meanTokensPerSecond: tokensPerSecond / eligible.length };
 }
 
 function score(
@@ -162,15 +166,21 @@ function score(
     (uncached * state.usdPerMillionInputTokens +
       prompt.outputTokens * state.usdPerMillionOutputTokens) /
     1e6;
+  const displacedSeconds = uncached / load.meanTokensPerSecond;
   const value =
-    prediction.ttftSeconds / policy.ttftSloSeconds[prompt.priority] +
+    (prediction.ttftSeconds + policy.displacementWeight * displacedSeconds) /
+      policy.ttftSloSeconds[prompt.priority] +
     (policy.itlWeight * prediction.itlSeconds) / policy.itlSloSeconds +
     (policy.costWeights[prompt.priority] * costUsd) / policy.costReferenceUsd +
     policy.riskWeight * (1 - Math.min(1, state.weight));
-  const bound = uncached > policy.longUncachedTokens ? policy.loadBoundLong : policy.loadBound;
-  const work = workOf(prompt, cached);
   const share = capacityOf(state) / load.capacity;
-  const isWithinBound = state.workTokens + work <= (1 + bound) * (load.workTokens + work) * share;
+  const workTokens = load.workTokens + workOf(prompt, cached);
+  const isWithinBound =
+    state.workTokens <=
+    Math.max(
+      policy.loadBoundFreeSeconds * capacityOf(state),
+      (1 + policy.loadBound) * workTokens * share,
+    );
   return { id: state.id, index, score: value, prediction, isWithinBound };
 }
 

@@ -14,12 +14,16 @@ export interface SelectionPolicy {
   readonly riskWeight: number;
   /** Saturation above which a class is refused by a shard that is not idle; 1 is full. */
   readonly ceilings: Readonly<Record<Priority, number>>;
-  /** A shard may carry this much more than its share of the work: consistent hashing with bounded loads (Mirrokni 2016; Vimeo 0.25). */
+  /**
+   * Weight of the prefill that a prompt takes from the others, in promised times to first token at the cell's mean speed: a
+   * warm shard with a queue is often better for all than a cold one without, because tokens computed anew delay whoever
+   * comes next and drive other prefixes out of memory.
+   */
+  readonly displacementWeight: number;
+  /** A shard may carry this much more than its share of the work: bounded loads (Mirrokni 2016), as a net under the scores. */
   readonly loadBound: number;
-  /** The bound where the prompt is mostly new and long, so that affinity is worth little and imbalance much. */
-  readonly loadBoundLong: number;
-  /** Uncached tokens from which a prompt is long. */
-  readonly longUncachedTokens: number;
+  /** Seconds of work that are never too much: with few prompts in flight any one of them is more than a share. */
+  readonly loadBoundFreeSeconds: number;
   /** A home is kept while its score is at most this much above the best one's. */
   readonly homeMargin: number;
   /** Scores closer than this are equal: the affinity key or the lot decides. */
@@ -28,18 +32,21 @@ export interface SelectionPolicy {
   readonly scoredMax: number;
 }
 
-/** Starting values. SLO: 0.5 s and 50 ms are Dynamo's planner's; ours are wider because profiles start at L4. */
+/**
+ * SLO: 0.5 s and 50 ms are Dynamo's planner's; ours are wider because profiles start at L4. Weights of time per token and of
+ * displacement, and the load bound, were chosen on the first halves of the conversation and coding traces (docs/simulation.md).
+ */
 export const defaultSelectionPolicy: SelectionPolicy = {
   ttftSloSeconds: { critical: 1, interactive: 2, standard: 4, batch: 30 },
   itlSloSeconds: 0.1,
   costWeights: { critical: 0.05, interactive: 0.15, standard: 0.4, batch: 1 },
   costReferenceUsd: 0.01,
-  itlWeight: 0.5,
+  itlWeight: 1,
   riskWeight: 0.3,
   ceilings: { critical: 1, interactive: 0.9, standard: 0.75, batch: 0.55 },
-  loadBound: 0.25,
-  loadBoundLong: 0.5,
-  longUncachedTokens: 8_192,
+  displacementWeight: 2,
+  loadBound: 3,
+  loadBoundFreeSeconds: 30,
   homeMargin: 0.15,
   tieMargin: 0.02,
   scoredMax: 64,

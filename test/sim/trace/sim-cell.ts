@@ -1,6 +1,6 @@
 import { breakerWeight, isAdmitting, stepBreaker } from "#shared/breaker/breaker.ts";
 import { defaultBreakerPolicy } from "#shared/breaker/breaker-policy.ts";
-import { neutralErrorRatio, observeTtft } from "#shared/routing/error-ratio.ts";
+import { errorRatioAt, observeTtft } from "#shared/routing/error-ratio.ts";
 import { filterShard } from "#shared/routing/filter-shard.ts";
 import { predict } from "#shared/routing/predict.ts";
 import { createPrefixIndex } from "#shared/routing/prefix-index.ts";
@@ -65,7 +65,8 @@ export function createSimCell({ shards, policy, numbers, random }: SimCellOption
 
   /** The states as the policy sees them: fresh, or as they were at the last look. */
   function view(nowMs: number): readonly ShardState[] {
-    for (const { breaker, state } of shards) {
+    for (const { breaker, ratio, state } of shards) {
+      if (policy.hasErrorRatio) state.errorRatio = errorRatioAt(ratio, nowMs);
       if (breaker.kind === "closed" && state.weight === 1 && state.isAdmitting) continue;
       state.isAdmitting = isAdmitting(breaker, nowMs);
       state.weight = breakerWeight(breaker, nowMs, defaultBreakerPolicy);
@@ -121,7 +122,6 @@ export function createSimCell({ shards, policy, numbers, random }: SimCellOption
       dispatch.pendingTokens = 0;
       const observed = (nowMs - dispatch.atMs) / 1_000;
       shard.ratio = observeTtft(shard.ratio, observed, dispatch.predictedSeconds, nowMs);
-      shard.state.errorRatio = policy.hasErrorRatio ? shard.ratio.ratio : neutralErrorRatio.ratio;
     },
     ended(dispatch, kind, nowMs) {
       const shard = shardAt(dispatch.shard);

@@ -110,7 +110,6 @@ describe("the selection of a shard, whatever the fleet looks like", () => {
           tieMargin: 0,
           homeMargin: 0,
           loadBound: 1e12,
-          loadBoundLong: 1e12,
         };
         const key = { ...prompt, affinityKey: "k" };
         const few = { ...policy, scoredMax: 1_000 };

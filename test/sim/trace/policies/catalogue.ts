@@ -59,8 +59,9 @@ export const policies: Readonly<Record<string, PolicyEntry>> = {
 
 /** Ours with one part switched off each; `--policy ablations` runs them beside the whole. */
 export const ablations: Readonly<Record<string, PolicyEntry>> = {
-  "meridian-no-bound": entry(meridian({ loadBound: 1e12, loadBoundLong: 1e12 })),
+  "meridian-no-bound": entry(meridian({ loadBound: 1e12 })),
   "meridian-no-cache": entry(meridian({}, true)),
+  "meridian-no-displacement": entry(meridian({ displacementWeight: 0 })),
   "meridian-no-error-ratio": entry(meridian({}), { hasErrorRatio: false }),
   "meridian-stale-1": entry(meridian({}), { staleSeconds: 1 }),
   "meridian-stale-5": entry(meridian({}), { staleSeconds: 5 }),

@@ -94,14 +94,14 @@ describe("a conversation's home", () => {
     expect(warm.predicted.ttftSeconds).toBeLessThan(first.predicted.ttftSeconds / 10);
   });
 
-  it("is passed by for a turn that would wait there longer than the prompt takes elsewhere", ({
+  it("is passed by for a turn that would wait there longer than computing it elsewhere costs all", ({
     expect,
   }) => {
     const book = aBook(2);
     const request = aRequest({ ...conversation, promptTokensEstimate: 2_000 });
     const home = run(book, request, 0).shard;
     book.begin(
-      chosen(book.choose(aRequest({ onlyShard: home, promptTokensEstimate: 4_300 }), 1_000)),
+      chosen(book.choose(aRequest({ onlyShard: home, promptTokensEstimate: 12_000 }), 1_000)),
       1_000,
     );
     const next = chosen(book.choose({ ...request, homeShard: home }, 1_000));
@@ -147,9 +147,9 @@ describe("prompts that share a prefix", () => {
       completionTokensMax: 50,
     });
     run(book, request, 0);
-    for (let count = 0; count < 60; count += 1)
+    for (let count = 0; count < 100; count += 1)
       book.begin(chosen(book.choose(request, 9_000)), 9_000);
-    // By work, not by count: the prefix is computed once more, and that weighs as much as twenty short answers.
+    // By work, not by count: the prefix is computed once more, and that weighs as much as sixty short answers.
     const [first = 0, second = 0] = book.statuses(9_000).map((status) => status.workTokens);
     expect(Math.max(first, second) / (first + second)).toBeLessThan(0.7);
   });

@@ -1,5 +1,5 @@
 import { describe, it } from "vitest";
-import { errorRatioAt, neutralErrorRatio, observeTtft } from "#shared/routing/error-ratio.ts";
+import { errorRatioAt } from "#shared/routing/error-ratio.ts";
 import {
   expectOutputTokens,
   observeOutputLength,
@@ -40,7 +40,7 @@ describe("the length of an answer", () => {
 
 describe("the error ratio of a shard that nobody asks any more", () => {
   it("fades to 1 from both sides, and never back in time", ({ expect }) => {
-    const bad = observeTtft(neutralErrorRatio, 45, 1, 1_000);
+    const bad = { ratio: 8, atMs: 1_000 };
     expect(errorRatioAt(bad, 1_000)).toBe(8);
     expect(errorRatioAt(bad, 11_000)).toBeCloseTo(1 + 7 / Math.E, 6);
     expect(errorRatioAt(bad, 0)).toBe(8);

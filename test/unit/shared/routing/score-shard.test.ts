@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { neutralErrorRatio, observeTtft } from "#shared/routing/error-ratio.ts";
+import { errorRatioAt, neutralErrorRatio, observeTtft } from "#shared/routing/error-ratio.ts";
 import { saturationOf } from "#shared/routing/filter-shard.ts";
 import { predict } from "#shared/routing/predict.ts";
 import { selectShard } from "#shared/routing/score-shard.ts";
@@ -71,6 +71,22 @@ describe("selectShard: filters", () => {
   });
 });
 
+describe("selectShard: the ceiling of a conversation's home", () => {
+  const home = "a" as ShardId;
+  const behind = { inFlight: 2, pendingPrefillTokens: 100_000 };
+
+  it("lets its turns wait behind a long prefill that keeps strangers away", () => {
+    expect(idOf(select([aShard("a", behind)]))).toBe("full");
+    expect(idOf(select([aShard("a", behind)], { homeShard: home }))).toBe("a");
+  });
+
+  it("still holds for slots and memory", () => {
+    expect(idOf(select([aShard("a", { inFlight: 64 })], { homeShard: home }))).toBe("full");
+    const packed = aShard("a", { inFlight: 2, kvTokens: 400_000 });
+    expect(idOf(select([packed], { homeShard: home }))).toBe("full");
+  });
+});
+
 describe("selectShard: scores", () => {
   it("prefers the shard that answers sooner: less prefill in front, a warmer cache, faster cards", () => {
     expect(idOf(select([aShard("a", { pendingPrefillTokens: 10_000 }), aShard("b")]))).toBe("b");
@@ -90,13 +106,40 @@ describe("selectShard: scores", () => {
     expect(idOf(select([aShard("a", { errorRatio: 8 }), aShard("b")], prompt))).toBe("b");
   });
 
-  it("leaves a warm shard that carries more than its share of the work", () => {
-    const warm = aShard("a", { inFlight: 20, workTokens: 40_000 });
-    const others = ["b", "c", "d"].map((id) => aShard(id, { inFlight: 4, workTokens: 4_000 }));
-    const cached = [9_000, 0, 0, 0];
+  it("leaves a warm shard that carries far more than its share of the work", () => {
+    const warm = aShard("a", { inFlight: 20, workTokens: 400_000 });
+    const others = ["b", "c", "d", "e", "f"].map((id) =>
+      aShard(id, { inFlight: 4, workTokens: 4_000 }),
+    );
+    const cached = [9_000];
     const prompt = { inputTokens: 10_000 };
     expect(idOf(select([warm, ...others], prompt, cached))).not.toBe("a");
     expect(idOf(select([warm, ...others], prompt, cached, { loadBound: 1e9 }))).toBe("a");
+  });
+
+  it("keeps to a warm shard that has the only work of a calm cell", () => {
+    const warm = aShard("a", { inFlight: 2, workTokens: 200_000 });
+    const others = ["b", "c", "d", "e", "f"].map((id) => aShard(id));
+    const of = (policy: Partial<SelectionPolicy>): string =>
+      idOf(select([warm, ...others], { inputTokens: 10_000 }, [9_000], policy));
+    expect(of({})).toBe("a");
+    expect(of({ loadBoundFreeSeconds: 0 })).not.toBe("a");
+  });
+
+  it("waits at a warm shard rather than take the others' prefill, up to a point", () => {
+    const others = [aShard("b"), aShard("c")];
+    const of = (pendingPrefillTokens: number, policy: Partial<SelectionPolicy> = {}): string =>
+      idOf(
+        select(
+          [aShard("a", { pendingPrefillTokens }), ...others],
+          { inputTokens: 50_000 },
+          [45_000],
+          policy,
+        ),
+      );
+    expect(of(60_000)).toBe("a");
+    expect(of(60_000, { displacementWeight: 0 })).not.toBe("a");
+    expect(of(300_000)).not.toBe("a");
   });
 
   it("names the next best with what was predicted for them", () => {
@@ -176,13 +219,23 @@ describe("prediction", () => {
 });
 
 describe("error ratio", () => {
-  it("rises at once, falls with time and stays in bounds", () => {
-    const bad = observeTtft(neutralErrorRatio, 4, 1, 1_000);
-    expect(bad.ratio).toBe(4);
-    const later = observeTtft(bad, 1, 1, 11_000);
-    expect(later.ratio).toBeCloseTo(1 + 3 * Math.exp(-1), 9);
-    expect(observeTtft(bad, 1_000, 1, 2_000).ratio).toBe(8);
-    expect(observeTtft(neutralErrorRatio, 0, 1, 1e9).ratio).toBeCloseTo(0.5, 9);
+  it("follows what is seen within a few answers, fades with time and stays in bounds", () => {
+    const once = observeTtft(neutralErrorRatio, 4, 1, 0);
+    expect(once.ratio).toBeCloseTo(4 ** 0.3, 9);
+    expect(errorRatioAt(once, 10_000)).toBeCloseTo(1 + (once.ratio - 1) * Math.exp(-1), 9);
+    let bad = neutralErrorRatio;
+    for (let answers = 0; answers < 40; answers += 1) bad = observeTtft(bad, 1_000, 1, 0);
+    expect(bad.ratio).toBeCloseTo(8, 4);
+    let good = neutralErrorRatio;
+    for (let answers = 0; answers < 40; answers += 1) good = observeTtft(good, 0, 1, 0);
+    expect(good.ratio).toBeCloseTo(0.5, 4);
+  });
+
+  it("takes twice as late and twice as early as each other's opposite", () => {
+    const late = observeTtft(neutralErrorRatio, 2, 1, 0);
+    expect(observeTtft(late, 0.5, 1, 0).ratio).toBeLessThan(1);
+    const early = observeTtft(neutralErrorRatio, 0.5, 1, 0);
+    expect(late.ratio * early.ratio).toBeCloseTo(1, 9);
   });
 
   it("ignores what is no observation", () => {
