@@ -1,4 +1,4 @@
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { watchNpm } from "../supervisor/npm-parent.ts";
 import { drills } from "./drills/index.ts";
@@ -42,7 +42,7 @@ function readOptions(): DrillOptions {
 async function openSystem(options: DrillOptions): Promise<DrilledSystem> {
   if (options.attachPath !== null) return attachSystem(resolve(options.attachPath));
   log("starting an own system …");
-  return startOwnSystem(root);
+  return startOwnSystem(root, (text) => log(`npm run dev: ${text}`));
 }
 
 /** Runs a drill and stops its system; what is left running fails the drill. @throws SystemError when it cannot be run. */
@@ -55,6 +55,8 @@ async function runOne(name: DrillName, options: DrillOptions, io: DrillIo): Prom
     const refusal = drill.refuse(system);
     if (refusal !== null) throw new SystemError(`${name} cannot be run here: ${refusal}.`);
     result = await runDrill(name, drill, system, options, io);
+    if (options.outPath !== null && !isPassed(result))
+      system.keepLogs(join(resolve(options.outPath), `${name}-logs`));
   } finally {
     left = await system.stop();
   }

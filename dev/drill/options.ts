@@ -1,7 +1,15 @@
 import { parseArgs } from "node:util";
 
 /** The drills there are, in the order in which `all` runs them. */
-export const drillNames = ["third", "fail-fast", "slow"] as const;
+export const drillNames = [
+  "third",
+  "fail-fast",
+  "slow",
+  "liar",
+  "flood",
+  "retry-storm",
+  "herd",
+] as const;
 /** The name of a drill. */
 export type DrillName = (typeof drillNames)[number];
 
@@ -16,6 +24,8 @@ export interface DrillOptions {
   readonly seed: number;
   readonly baselineSeconds: number;
   readonly faultSeconds: number;
+  /** Longest time that the system is watched after the fault; null is as long as its policies allow it to take. */
+  readonly watchSeconds: number | null;
   /** Leaves the fault on after its time, so that the checks must fail. */
   readonly isFaultKept: boolean;
 }
@@ -39,6 +49,7 @@ export const drillUsage = `npm run drill -- NAME [options]
   --seed N                  seed of prompts and choices (1)
   --baseline-seconds N      traffic before the fault (${baselineSecondsDefault})
   --fault-seconds N         how long the fault stays (${faultSecondsDefault})
+  --watch-seconds N         watches no longer after the fault: what has not come back by then fails (as long as allowed)
   --keep-fault              does not end the fault: shows that the checks fail
   --help                    this text
 Exit code: 0 all checks hold, 1 a check failed or the drill was aborted, 2 wrong options.`;
@@ -50,6 +61,7 @@ const flags = {
   seed: { type: "string" },
   "baseline-seconds": { type: "string" },
   "fault-seconds": { type: "string" },
+  "watch-seconds": { type: "string" },
   "keep-fault": { type: "boolean" },
   help: { type: "boolean" },
 } as const;
@@ -75,6 +87,7 @@ export function parseDrillOptions(args: readonly string[]): DrillOptions | "help
     baselineSeconds:
       whole("baseline-seconds", values["baseline-seconds"], seconds) ?? baselineSecondsDefault,
     faultSeconds: whole("fault-seconds", values["fault-seconds"], seconds) ?? faultSecondsDefault,
+    watchSeconds: whole("watch-seconds", values["watch-seconds"], seconds) ?? null,
     isFaultKept: values["keep-fault"] === true,
   };
 }

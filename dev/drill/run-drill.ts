@@ -91,7 +91,14 @@ export async function runDrill(
     const recoverySecond = traffic.second();
     phases = { baseline, fault: faultSecond, recovery: recoverySecond, end: recoverySecond };
     recovery = await watchRecovery(
-      { system, timeline, second: traffic.second, signal, highestLevel: watch.highestLevel },
+      {
+        system,
+        timeline,
+        second: traffic.second,
+        signal,
+        highestLevel: watch.highestLevel,
+        watchSeconds: options.watchSeconds,
+      },
       phases,
       drill.recovering(system.flows, system.jurisdiction),
     );
@@ -102,9 +109,10 @@ export async function runDrill(
     watch.stop();
   }
   const killed = new Set(fault.killedParts);
-  const restartedParts = partsOf(system.file())
-    .filter(({ name: part, pid }) => !killed.has(part) && before.get(part) !== pid)
-    .map((part) => part.name);
+  const after = new Map(partsOf(system.file()).map(({ name: part, pid }) => [part, pid]));
+  const restartedParts = [...before]
+    .filter(([part, pid]) => !killed.has(part) && after.get(part) !== pid)
+    .map(([part]) => part);
   const checks = judge({
     timeline,
     phases,
@@ -153,6 +161,7 @@ async function watchRecovery(
     readonly timeline: Timeline;
     readonly second: () => number;
     readonly highestLevel: () => number | null;
+    readonly watchSeconds: number | null;
     readonly signal: AbortSignal;
   },
   phases: Phases,
@@ -173,7 +182,8 @@ async function watchRecovery(
       recovering.every((flow) => recoverySeconds(timeline, flow, { ...phases, end: now }) !== null);
     const levelBound = levelSecondsMax(watched.highestLevel() ?? 0) + marginSeconds;
     const isOver =
-      (isBack || since >= goodputSecondsMax) && (levelSeconds !== null || since >= levelBound);
+      since >= (watched.watchSeconds ?? Number.POSITIVE_INFINITY) ||
+      ((isBack || since >= goodputSecondsMax) && (levelSeconds !== null || since >= levelBound));
     if (isOver || signal.aborted) return { ...state, shardsSeconds, levelSeconds };
     await holdBriefly(signal);
   }

@@ -11,6 +11,7 @@ import { parseJson, readBody, sendError, sendJson, type Exchange } from "./http/
 import { createFaultBook } from "./http/faults.ts";
 import { handleChat, handleCompletion } from "./http/generation-routes.ts";
 import { createMetrics } from "./http/metrics.ts";
+import { toldCounters } from "./http/told-counters.ts";
 import { createRequestLog, recordedBodyBytesMax } from "./http/request-log.ts";
 import { createBatchEngine } from "./model/batch-engine.ts";
 import { profiles } from "./model/profiles.ts";
@@ -65,9 +66,11 @@ export async function startSimulatedEngine(input: StartOptions = {}): Promise<Si
     ...(options.isNoisy ? { noise: () => noiseFactor(random) } : {}),
   });
   const crash = input.onCrash ?? (() => process.exit(1));
+  const faults = createFaultBook(random);
   const context: EngineContext = {
     options,
     engine,
+    told: () => toldCounters(engine.counters(), faults.takeLie(), options.concurrentMax),
     driver: createDriver(engine, options.speed),
     metrics: createMetrics(options.model),
     crash,
@@ -76,7 +79,7 @@ export async function startSimulatedEngine(input: StartOptions = {}): Promise<Si
   let readyAtMs = Date.now() + options.coldStartMs;
   let activeRequests = 0;
   const control: Control = {
-    faults: createFaultBook(random),
+    faults,
     log: createRequestLog(() => Date.now()),
     crash,
     goCold(durationMs) {
@@ -107,7 +110,7 @@ export async function startSimulatedEngine(input: StartOptions = {}): Promise<Si
     }
     if (path === "/metrics") {
       response.writeHead(200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" });
-      response.end(context.metrics.render(engine.counters()));
+      response.end(context.metrics.render(context.told()));
       return;
     }
     throw new EngineError(404, "Not Found");

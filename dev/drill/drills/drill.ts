@@ -107,3 +107,8 @@ export const strictAbort: AbortPolicy = {
   errorShareMax: { bystander: 0.2, interactive: 0.5 },
   badSecondsMax: { bystander: 5, interactive: 10 },
 };
+/** Bounds of a drill that overloads its own jurisdiction on purpose: only what others suffer ends it, and memory. */
+export const overloadAbort: AbortPolicy = {
+  ...strictAbort,
+  badSecondsMax: { bystander: 5, interactive: 90 },
+};

@@ -26,16 +26,24 @@ export interface StreamResult {
   readonly hasGap: boolean;
 }
 
+/** Who is told while a stream is read. */
+export interface StreamListeners {
+  /** The stream's id, when its headers are there. */
+  readonly onStream?: (id: string) => void;
+  /** The id of each event as it comes. */
+  readonly onEvent?: (id: number) => void;
+}
+
 /** Enough of an error's body to hold its code. */
 const errorCharactersMax = 4_000;
 
 /**
  * Sends one request on a connection of its own: workerd closes idle ones after 5 s, and a race with that would look like an
- * error of the system. Never throws. `onEvent` gets the id of each event as it comes.
+ * error of the system. Never throws.
  */
 export function sendStreamRequest(
   wanted: StreamRequest,
-  onEvent: (id: number) => void = () => undefined,
+  listeners: StreamListeners = {},
 ): Promise<StreamResult> {
   return new Promise((resolve) => {
     const from = performance.now();
@@ -76,7 +84,7 @@ export function sendStreamRequest(
         firstId ??= number;
         lastId = number;
         events += 1;
-        onEvent(number);
+        listeners.onEvent?.(number);
       }
       if (/^data: \[DONE\]$/m.test(block)) isWhole = true;
       if (ttftMs === null && /"content":"[^"]/.test(block)) ttftMs = performance.now() - from;
@@ -87,6 +95,7 @@ export function sendStreamRequest(
     call.on("response", (response) => {
       shard = headerOf(response.headers["x-meridian-shard"]);
       streamId = headerOf(response.headers["x-meridian-stream"]);
+      if (streamId !== null) listeners.onStream?.(streamId);
       response.setEncoding("utf8");
       const isStream = response.statusCode === 200;
       let buffer = "";

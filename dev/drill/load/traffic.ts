@@ -30,6 +30,8 @@ export interface Traffic {
   /** Whole seconds since the first request was due. */
   readonly second: () => number;
   setManner(flow: string, manner: Manner): void;
+  /** Requests that were due, each counted once. */
+  due(): number;
   /** Requests that were sent, repeats included. */
   tries(): number;
   inFlight(): number;
@@ -79,9 +81,10 @@ export function chatRequest(
 export function startTraffic(flows: readonly Flow[], deps: TrafficDeps): Traffic {
   const startedAt = performance.now();
   const manners = new Map(flows.map((flow) => [flow.name, calm]));
-  const dueOf = new Map(flows.map((flow) => [flow.name, 0]));
+  const owedOf = new Map(flows.map((flow) => [flow.name, 0]));
   const inFlightOf = new Map(flows.map((flow) => [flow.name, 0]));
   const pending = new Set<Promise<void>>();
+  let due = 0;
   let tries = 0;
   let prompts = 0;
   let isHalted = false;
@@ -125,6 +128,7 @@ export function startTraffic(flows: readonly Flow[], deps: TrafficDeps): Traffic
   function send(flow: Flow): void {
     const sentSecond = second();
     const { name } = flow;
+    due += 1;
     deps.timeline.sent(name, sentSecond);
     const inFlight = inFlightOf.get(name) ?? 0;
     if (inFlight >= inFlightMax) {
@@ -146,9 +150,9 @@ export function startTraffic(flows: readonly Flow[], deps: TrafficDeps): Traffic
     lastTickAt = now;
     for (const flow of flows) {
       const factor = manners.get(flow.name)?.rateFactor ?? 1;
-      let due = (dueOf.get(flow.name) ?? 0) + elapsedSeconds * flow.perSecond * factor;
-      for (; due >= 1; due -= 1) send(flow);
-      dueOf.set(flow.name, due);
+      let owed = (owedOf.get(flow.name) ?? 0) + elapsedSeconds * flow.perSecond * factor;
+      for (; owed >= 1; owed -= 1) send(flow);
+      owedOf.set(flow.name, owed);
     }
   }, tickMs);
 
@@ -160,6 +164,7 @@ export function startTraffic(flows: readonly Flow[], deps: TrafficDeps): Traffic
   return {
     second,
     setManner: (flow, manner) => void manners.set(flow, manner),
+    due: () => due,
     tries: () => tries,
     inFlight: () => pending.size,
     halt,

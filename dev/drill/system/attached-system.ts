@@ -31,6 +31,8 @@ export function attachSystem(devPath: string): DrilledSystem {
     model,
     jurisdiction,
     isSupervisorAlive: () => isAlive(supervisorPid),
+    // They are in its state folder.
+    keepLogs: () => undefined,
     stop: () => Promise.resolve([]),
   };
 }

@@ -12,6 +12,8 @@ export interface DrilledSystem {
   /** The jurisdiction whose shards the faults hit. */
   readonly jurisdiction: string;
   isSupervisorAlive(): boolean;
+  /** Copies the logs of an own system, which go with it, into a folder. */
+  keepLogs(path: string): void;
   /** Ends what the drill started, and returns what is left running all the same. */
   stop(): Promise<readonly string[]>;
 }

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
@@ -24,10 +24,13 @@ const outputCharactersMax = 4_000;
 
 /**
  * Starts `npm run dev`'s supervisor with a state folder of its own and free ports, with the drills' shards and tenants.
- * However the drill ends, the system ends with it: it holds the other end of the supervisor's standard input.
+ * `onMessage` gets what the supervisor says once it runs: parts that ended, errors. However the drill ends, the system ends with it: it holds the other end of the supervisor's standard input.
  * @throws SystemError with the supervisor's output when it does not start.
  */
-export async function startOwnSystem(root: string): Promise<DrilledSystem> {
+export async function startOwnSystem(
+  root: string,
+  onMessage: (line: string) => void,
+): Promise<DrilledSystem> {
   const folder = mkdtempSync(join(tmpdir(), "meridian-drill-"));
   const { file, flows } = drillTopology(readTopologyFile(join(root, "topology.jsonc")).file, model);
   const topologyPath = join(folder, "topology.json");
@@ -42,17 +45,17 @@ export async function startOwnSystem(root: string): Promise<DrilledSystem> {
     detached: true,
   });
   let output = "";
+  let last: DevFile | null = null;
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding("utf8");
     stream.on("data", (piece: string) => {
       output = (output + piece).slice(-outputCharactersMax);
+      if (last !== null) onMessage(piece.trimEnd());
     });
   }
   child.stdin.on("error", () => undefined);
   child.on("error", () => undefined);
   const leaders = new Map<number, string>();
-
-  let last: DevFile | null = null;
 
   /** The present dev.json, or the last one; the processes in it are remembered, so that none is forgotten at the end. */
   function learn(): DevFile | null {
@@ -86,6 +89,7 @@ export async function startOwnSystem(root: string): Promise<DrilledSystem> {
     model,
     jurisdiction,
     isSupervisorAlive: () => isRunning(child),
+    keepLogs: (path) => cpSync(join(statePath, "logs"), path, { recursive: true }),
     stop,
   };
 }

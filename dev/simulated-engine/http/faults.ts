@@ -1,5 +1,6 @@
 /** Faults that the control endpoint injects into requests; what each does is in the README. */
 import * as z from "zod";
+import type { Lie } from "./told-counters.ts";
 
 /** Every fault there is. */
 const faultKinds = [
@@ -28,6 +29,7 @@ const faultKinds = [
   "repeat-chunk",
   "double-done",
   "wrong-model",
+  "lie",
 ] as const;
 
 export type FaultKind = (typeof faultKinds)[number];
@@ -46,6 +48,8 @@ const faultSpec = z.strictObject({
   factor: z.number().min(1).max(10_000).optional(),
   /** `all` also hits /health, /v1/models, /metrics, …; by default only prompts are hit. */
   scope: z.enum(["generation", "all"]).optional(),
+  /** `lie`: what is told of the load. */
+  says: z.enum(["idle", "full"]).optional(),
 });
 
 export type FaultSpec = z.infer<typeof faultSpec>;
@@ -92,6 +96,8 @@ export interface FaultBook {
   clear(): void;
   /** The fault that hits this request, if any: the oldest that applies. One fault per request. */
   take(isGeneration: boolean): FaultSpec | undefined;
+  /** What the oldest fault `lie` makes the engine say of its load now; undefined without one. */
+  takeLie(): Lie | undefined;
 }
 
 /** Makes a book without faults; `random` is uniform on [0, 1) and decides `probability`. */
@@ -113,7 +119,7 @@ export function createFaultBook(random: () => number): FaultBook {
     take(isGeneration) {
       for (const fault of faults) {
         const { spec } = fault;
-        if (spec.kind === "cold") continue;
+        if (spec.kind === "cold" || spec.kind === "lie") continue;
         if (!isGeneration && spec.scope !== "all") continue;
         if (spec.probability !== undefined && random() >= spec.probability) continue;
         fault.hits += 1;
@@ -124,6 +130,12 @@ export function createFaultBook(random: () => number): FaultBook {
         return spec;
       }
       return undefined;
+    },
+    takeLie() {
+      const fault = faults.find(({ spec }) => spec.kind === "lie");
+      if (fault === undefined) return undefined;
+      fault.hits += 1;
+      return fault.spec.says ?? "idle";
     },
   };
 }

@@ -29,7 +29,7 @@ export function loadHeaders(
 ): Record<string, string> {
   const format = request.headers["endpoint-load-metrics-format"];
   if (typeof format !== "string") return {};
-  const { kvUsage, waiting } = context.engine.counters();
+  const { kvUsage, waiting } = context.told();
   if (format.toUpperCase() !== "TEXT") return {};
   return {
     "endpoint-load-metrics": `TEXT named_metrics.kv_cache_usage_perc=${kvUsage.toFixed(6)}, named_metrics.num_requests_waiting=${waiting.toFixed(1)}`,

@@ -280,6 +280,31 @@ describe("control", () => {
     await fetch(`${engine.origin}/control/requests`, { method: "DELETE" });
     expect(await requestsOf(engine)).toEqual([]);
   });
+  it("lies of its load, and tells the truth again when the fault is gone", async ({ expect }) => {
+    const engine = await anEngine({ concurrentMax: 2 });
+    const told = async () => ({
+      running: await metricOf(engine, "vllm:num_requests_running"),
+      waiting: await metricOf(engine, "vllm:num_requests_waiting"),
+      kv: await metricOf(engine, "vllm:kv_cache_usage_perc"),
+    });
+    await addFault(engine, { kind: "lie", says: "full" });
+    expect(await told()).toEqual({ running: 2, waiting: 8, kv: 1 });
+    const format = { "endpoint-load-metrics-format": "TEXT", "content-type": "application/json" };
+    const { headers } = await post(`${engine.url}/chat/completions`, aChat(3), { headers: format });
+    expect(headers.get("endpoint-load-metrics")).toContain("num_requests_waiting=8.0");
+    await fetch(`${engine.origin}/control/faults`, { method: "DELETE" });
+    expect(await told()).toEqual({ running: 0, waiting: 0, kv: 0 });
+    await addFault(engine, { kind: "stall", afterTokens: 1 });
+    const gone = new AbortController();
+    const asked = post(`${engine.url}/chat/completions`, aChat(500, { stream: true }), {
+      signal: gone.signal,
+    });
+    await asked;
+    await until(async () => (await told()).running === 1);
+    await addFault(engine, { kind: "lie" });
+    expect(await told()).toEqual({ running: 0, waiting: 0, kv: 0 });
+    gone.abort();
+  });
   it("refuses unknown kinds and fields with path, got and wanted", async ({ expect }) => {
     const engine = await anEngine();
     const bad = await post(`${engine.origin}/control/faults`, { kind: "explode" });

@@ -20,6 +20,7 @@ describe("the command line of drills", () => {
       seed: 1,
       baselineSeconds: 20,
       faultSeconds: 30,
+      watchSeconds: null,
       isFaultKept: false,
     });
   });
@@ -27,13 +28,15 @@ describe("the command line of drills", () => {
   it("takes every option", () => {
     const args = ["slow", "--attach", "a.json", "--out", "o", "--seed", "7"];
     const more = ["--baseline-seconds", "5", "--fault-seconds", "600", "--keep-fault"];
-    expect(parseDrillOptions([...args, ...more])).toEqual({
+    const rest = ["--watch-seconds", "60"];
+    expect(parseDrillOptions([...args, ...more, ...rest])).toEqual({
       drills: ["slow"],
       attachPath: "a.json",
       outPath: "o",
       seed: 7,
       baselineSeconds: 5,
       faultSeconds: 600,
+      watchSeconds: 60,
       isFaultKept: true,
     });
   });
@@ -56,6 +59,7 @@ describe("the command line of drills", () => {
     [["third", "--fault-seconds", "4"], "wanted a whole number from 5 to 600"],
     [["third", "--fault-seconds", "601"], "wanted a whole number from 5 to 600"],
     [["third", "--baseline-seconds", "x"], '--baseline-seconds: got "x"'],
+    [["third", "--watch-seconds", "0"], '--watch-seconds: got "0"'],
     [["third", "--out", ""], "--out: got nothing, wanted a folder"],
     [["third", "--attach", ""], "--attach: got nothing"],
     [["third", "--seed", "1", "--seed", "2"], "--seed: given twice"],

@@ -24,6 +24,19 @@ describe("faults", () => {
     next = 0.3;
     expect(book.take(true)).toBeUndefined();
   });
+  it("lies of the load as long as it is there, beside another fault", ({ expect }) => {
+    const book = createFaultBook(() => 0);
+    expect(book.takeLie()).toBeUndefined();
+    book.add({ kind: "lie" });
+    book.add({ kind: "slow" });
+    expect([book.takeLie(), book.takeLie()]).toEqual(["idle", "idle"]);
+    expect(book.take(true)?.kind).toBe("slow");
+    expect(book.list()[0]?.hits).toBe(2);
+    book.clear();
+    book.add({ kind: "lie", says: "full" });
+    expect(book.takeLie()).toBe("full");
+    expect(book.take(true)).toBeUndefined();
+  });
   it("keeps at most 100", ({ expect }) => {
     const book = createFaultBook(() => 0);
     for (let at = 0; at < 100; at += 1) expect(book.add({ kind: "cut" })).toBeDefined();
@@ -37,6 +50,7 @@ describe("faults", () => {
     [{ kind: "cut", afterTokens: -1 }, "afterTokens: got -1"],
     [{ kind: "cut", count: 0 }, "count: got 0"],
     [{ kind: "cut", probability: 2 }, "probability: got 2"],
+    [{ kind: "lie", says: "busy" }, 'says: got "busy"'],
     [{}, "kind: got nothing"],
     [7, "body: got 7"],
   ] as const)("refuses %j with path, got and wanted", ([value, text], { expect }) => {
