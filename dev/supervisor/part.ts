@@ -13,10 +13,15 @@ import { StartError } from "./state-folder.ts";
 const startMsMax = 90_000;
 const readyPollMs = 100;
 const readyTimeoutMs = 2_000;
-/** A part that serves and then answers nothing for this many looks in a row is hung: its own children may be gone. */
-const hungLooksMax = 3;
-const hungLookMs = 2_000;
-const hungTimeoutMs = 3_000;
+/** When a part that serves and then answers nothing is hung: its own children may be gone. */
+export interface HungPolicy {
+  /** Looks in a row without an answer, and without a line from the part: one that writes works, however slowly. */
+  readonly looksMax: number;
+  readonly lookMs: number;
+  readonly timeoutMs: number;
+}
+
+const hungPolicy: HungPolicy = { looksMax: 3, lookMs: 2_000, timeoutMs: 3_000 };
 /** How long killed processes are waited for. */
 const killMsMax = 2_000;
 const groupPollMs = 20;
@@ -36,7 +41,7 @@ export interface PartSpecification {
   readonly url?: string;
   /** A path below the origin of its URL that answers 200 when it is ready; null when listening is enough. */
   readonly readyPath: string | null;
-  /** A path that is asked every 2 s; when it stays silent the part is restarted. Null: its process tells enough. */
+  /** A path that is asked every 2 s; when it stays silent and the part writes nothing, the part is restarted. Null: its process tells enough. */
   readonly livePath: string | null;
   /** How long it may go on after SIGTERM, ms. */
   readonly stopMs: number;
@@ -72,6 +77,7 @@ export function createPart(
   specification: PartSpecification,
   listeners: PartListeners,
   policy: RestartPolicy = restartPolicy,
+  hung: HungPolicy = hungPolicy,
 ): Part {
   const { name } = specification;
   const ending = new AbortController();
@@ -84,7 +90,10 @@ export function createPart(
   /** Why the supervisor ended the process itself, for the report. */
   let hungReason: string | null = null;
 
+  let hasWritten = false;
+
   function onLine(line: string): void {
+    hasWritten = true;
     if (!line.startsWith("{")) return;
     let value: unknown;
     try {
@@ -168,9 +177,11 @@ export function createPart(
     const { livePath } = specification;
     let silent = 0;
     while (livePath !== null && watched === child && !ending.signal.aborted) {
-      await wait(hungLookMs, undefined, { signal: ending.signal }).catch(() => undefined);
-      silent = (await look(livePath, hungTimeoutMs)) === null ? silent + 1 : 0;
-      if (silent < hungLooksMax || watched !== child || ending.signal.aborted) continue;
+      hasWritten = false;
+      await wait(hung.lookMs, undefined, { signal: ending.signal }).catch(() => undefined);
+      const isSilent = (await look(livePath, hung.timeoutMs)) === null && !hasWritten;
+      silent = isSilent ? silent + 1 : 0;
+      if (silent < hung.looksMax || watched !== child || ending.signal.aborted) continue;
       hungReason = "it answered nothing any more";
       killGroup(watched);
       return;

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createPart } from "#dev/supervisor/part.ts";
-import type { Part } from "#dev/supervisor/part.ts";
+import type { HungPolicy, Part } from "#dev/supervisor/part.ts";
 import { restartPolicy } from "#dev/supervisor/restart-policy.ts";
 import { survivors, until } from "./dev-process.ts";
 
@@ -20,6 +20,9 @@ const server = `
     console.log(JSON.stringify({ event: "listening", url: "http://127.0.0.1:" + port }));
   });`;
 
+/** Says where it listens, and never answers. */
+const silentAfterReady = server.replace('response.end("ok");', "");
+
 let folder: string;
 let messages: string[];
 let parts: Part[];
@@ -34,6 +37,9 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
+/** Looks so often that a test need not wait. */
+const hung: HungPolicy = { looksMax: 3, lookMs: 100, timeoutMs: 100 };
+
 function aPart(code: string, changes: { livePath?: string; stopMs?: number } = {}): Part {
   const part = createPart(
     {
@@ -47,6 +53,7 @@ function aPart(code: string, changes: { livePath?: string; stopMs?: number } = {
     },
     { onMessage: (message) => messages.push(message), onChange: () => undefined },
     { ...restartPolicy, delayMsMin: 10, delayMsMax: 20 },
+    hung,
   );
   parts.push(part);
   return part;
@@ -113,6 +120,23 @@ describe("a part of npm run dev", () => {
       true,
     );
     expect(survivors([pid])).toStrictEqual([]);
+  });
+
+  test("that answers nothing and writes nothing any more is killed and started again", async () => {
+    const part = aPart(silentAfterReady, { livePath: "/live" });
+    await part.start();
+    const isTold = () => messages.some((one) => one.includes("it answered nothing any more"));
+    expect(await until(isTold, waitMsMax)).toBe(true);
+  });
+
+  test("that answers late but writes is left to its work", async () => {
+    const busy = `${silentAfterReady} setInterval(() => console.log("busy"), 20);`;
+    const part = aPart(busy, { livePath: "/live" });
+    await part.start();
+    const { pid } = part;
+    // Three times what a silent part has.
+    expect(await until(() => messages.length > 0, 2_000)).toBe(false);
+    expect(part.pid).toBe(pid);
   });
 
   test("is not restarted while it is being stopped", async () => {
