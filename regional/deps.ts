@@ -31,6 +31,7 @@ import type { NotReadyReason, Readiness } from "./routes/cell-deps.ts";
 import { registerCellGauges } from "./scheduler/cell-gauges.ts";
 import { describeCell } from "./scheduler/cell-snapshot.ts";
 import { createPrewarmer } from "./scheduler/prewarmer.ts";
+import { createLoadScraper } from "./scheduler/load-scraper.ts";
 import { createPromptKeys } from "./scheduler/prompt-keys.ts";
 import { createScheduler } from "./scheduler/scheduler.ts";
 import { createShardBook } from "./scheduler/shard-book.ts";
@@ -103,7 +104,9 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     }));
   const cacheSalt = createCacheSalt(config.cacheSaltKey);
   const promptKeys = createPromptKeys(cacheSalt);
-  const engines = await createEngines(config, cacheSalt, clock, log);
+  const engines = await createEngines(config, cacheSalt, clock, log, (shard, load) =>
+    book.reported(shard, load, book.ownOf(shard), clock.nowMs()),
+  );
   const contextTokensMax = (model: string): number =>
     config.topology.jurisdictions.get(cell.jurisdiction)?.models.get(model)?.contextTokensMax ?? 0;
   const book = createShardBook({
@@ -231,6 +234,12 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     policy: defaultProberPolicy,
     onResult: (shard, result) => book.probed(shard, result, clock.nowMs()),
   });
+  const scraper = createLoadScraper({
+    engines,
+    clock,
+    own: (shard) => book.ownOf(shard),
+    onLoad: (shard, load, own) => book.reported(shard, load, own, clock.nowMs()),
+  });
   let isDraining = false;
   let isDatabaseThere = false;
   const stops: (() => void)[] = [];
@@ -278,6 +287,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
       overload.tick();
       stops.push(
         prober.start(),
+        scraper.start(),
         clock.every(turnTickMs, () => {
           registry.tick();
           overload.tick();

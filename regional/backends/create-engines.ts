@@ -5,6 +5,7 @@ import type { Clock } from "../ports/clock.ts";
 import type { Engine } from "../ports/engine.ts";
 import type { Log } from "#shared/telemetry/log-record.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
+import type { EngineLoad } from "#shared/routing/engine-load.ts";
 import { knownExtensions, noExtensions, vllmExtensions } from "./dialect.ts";
 import { createModal } from "./modal.ts";
 import { createOpenAiCompatible } from "./openai-compatible.ts";
@@ -16,6 +17,7 @@ export async function createEngines(
   cacheSalt: ReturnType<typeof createCacheSalt>,
   clock: Clock,
   log: Log,
+  onLoad: (shard: ShardId, load: EngineLoad) => void,
 ): Promise<ReadonlyMap<ShardId, Engine>> {
   const prefixId = createPrefixId(config.cacheSaltKey);
 
@@ -61,6 +63,7 @@ export async function createEngines(
           credentials: apiKey === null ? {} : { authorization: `Bearer ${apiKey}` },
           extensions: knownExtensions(place.kind),
           lookup: lookup(allowsPrivateAddresses),
+          onLoad: (load) => onLoad(shard, load),
         });
       }
     }

@@ -4,7 +4,7 @@ import type { Engine } from "../ports/engine.ts";
 
 export interface ModalOptions extends Omit<
   OpenAiCompatibleOptions,
-  "credentials" | "stickiness" | "isCold"
+  "credentials" | "stickiness" | "isCold" | "onLoad"
 > {
   /** Id and secret of a proxy auth token. */
   readonly key: string;
@@ -27,6 +27,8 @@ export function createModal({ key, prefixId, secret, ...options }: ModalOptions)
     stickiness: ({ affinityKey, tenant }) => ({
       "modal-session-id": prefixId(tenant, affinityKey),
     }),
+    // One of many containers answers, and asking would keep it awake.
+    onLoad: null,
     isCold: (status, location) =>
       status === 303 && location !== undefined && location.includes("__modal_function_call_id="),
   });

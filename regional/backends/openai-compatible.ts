@@ -4,6 +4,13 @@ import { choicesOf } from "#shared/conversation/turn-choices.ts";
 import { composeEngineBody } from "#shared/conversation/turn-engine-body.ts";
 import type { ShardFailure } from "#shared/conversation/turn-failure.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
+import {
+  loadHeader,
+  metricsCharactersMax,
+  parseEngineMetrics,
+  parseLoadHeader,
+} from "#shared/routing/engine-load.ts";
+import type { EngineLoad } from "#shared/routing/engine-load.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Engine, EngineCall, EngineSink, ProbeResult } from "../ports/engine.ts";
 import { createCapabilities } from "./capabilities.ts";
@@ -45,13 +52,16 @@ export interface OpenAiCompatibleOptions {
   readonly clock: Clock;
   /** Resolves the shard's hostname. */
   readonly lookup: LookupFunction;
+  /** Told what an answer's head says of the engine's load. Null where one server does not speak for the whole shard. */
+  readonly onLoad: ((load: EngineLoad) => void) | null;
 }
 
 /** Drives one OpenAI-compatible server; used for the kinds `openai-compatible`, `simulated` and `modal`. */
 export function createOpenAiCompatible(options: OpenAiCompatibleOptions): Engine {
   const base = new URL(options.url.endsWith("/") ? options.url : `${options.url}/`);
   const http = createEngineHttp(base.protocol === "https:", options.lookup);
-  const { credentials, isCold = () => false, stickiness = () => ({}) } = options;
+  const { credentials, isCold = () => false, onLoad, stickiness = () => ({}) } = options;
+  const wantsLoad = onLoad === null ? {} : { [loadHeader.request]: loadHeader.format };
   const capabilities = createCapabilities(
     options.extensions,
     (path) =>
@@ -87,6 +97,7 @@ export function createOpenAiCompatible(options: OpenAiCompatibleOptions): Engine
           "user-agent": userAgent,
           traceparent: call.traceparent,
           "x-request-id": call.requestId,
+          ...wantsLoad,
           ...stickiness(call),
           ...credentials,
         },
@@ -96,6 +107,9 @@ export function createOpenAiCompatible(options: OpenAiCompatibleOptions): Engine
     );
     if (response.kind === "unreachable") return { reason: "unreachable" };
     const { headers, statusCode = 0 } = response.message;
+    const told = headers[loadHeader.response];
+    const load = typeof told === "string" ? parseLoadHeader(told) : null;
+    if (load !== null) onLoad?.(load);
     if (isCold(statusCode, headers.location)) {
       response.message.destroy();
       return { reason: "cold", status: statusCode };
@@ -115,13 +129,33 @@ export function createOpenAiCompatible(options: OpenAiCompatibleOptions): Engine
     return judgeProbe(await ask(http, new URL("models", base), headers, signal));
   }
 
+  async function load(timeoutMs: number): Promise<EngineLoad | "none" | "failed"> {
+    const signal = AbortSignal.timeout(timeoutMs);
+    const headers = { "user-agent": userAgent, accept: "text/plain", ...credentials };
+    const url = new URL("/metrics", base);
+    const response = await http.send({ method: "GET", url, headers, body: null }, signal);
+    if (response.kind === "unreachable") return "failed";
+    const bytes = await readWhole(response.message, metricsCharactersMax);
+    const status = response.message.statusCode ?? 0;
+    if (bytes === null || status >= 500) return "failed";
+    if (status !== 200) return "none";
+    return parseEngineMetrics(Buffer.from(bytes).toString("latin1")) ?? "none";
+  }
+
   function continuationAbility(): ContinuationAbility {
     const { tokenIds, continuation } = capabilities.known();
     if (!continuation) return "none";
     return tokenIds ? "tokens" : "text";
   }
 
-  return { shard: options.shard, run, continuationAbility, probe, close: () => http.close() };
+  const engine = {
+    shard: options.shard,
+    run,
+    continuationAbility,
+    probe,
+    close: () => http.close(),
+  };
+  return onLoad === null ? engine : { ...engine, load };
 }
 
 type Answered = EngineResponse & { kind: "response" };

@@ -5,6 +5,7 @@ import type { EngineRequest } from "#shared/protocol/internal/turn-request.ts";
 import type { JsonObject } from "#shared/protocol/json.ts";
 import type { Usage } from "#shared/protocol/usage.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
+import type { EngineLoad } from "#shared/routing/engine-load.ts";
 
 /** One dispatch. `body` is the client's part; the engine's adapter adds what only the gateway sets. */
 export interface EngineCall {
@@ -45,6 +46,11 @@ export interface Engine {
   continuationAbility(): ContinuationAbility;
   /** Asks the shard whether it is alive, within `timeoutMs`; never rejects. */
   probe(timeoutMs: number): Promise<ProbeResult>;
+  /**
+   * Asks the engine for its load, within `timeoutMs`; never rejects. `none`: it has no metrics. Absent where what answers is
+   * not the whole shard.
+   */
+  load?(timeoutMs: number): Promise<EngineLoad | "none" | "failed">;
   /** Closes idle connections. */
   close(): void;
 }

@@ -32,6 +32,25 @@ export function registerCellGauges(
   metrics.gauge("meridian_shard_weight_ratio", "Health weight of a shard, 0 to 1.", (gauge) => {
     for (const { id, weight } of book.statuses(clock.nowMs())) gauge.set({ shard: id }, weight);
   });
+  metrics.gauge(
+    "meridian_shard_saturation_ratio",
+    "How full a shard is, 1 is full: the worst of slots, KV memory and prefill in front.",
+    (gauge) => {
+      for (const { id, saturation } of book.statuses(clock.nowMs()))
+        gauge.set({ shard: id }, saturation);
+    },
+  );
+  metrics.gauge(
+    "meridian_shard_pending_prefill_tokens",
+    "Uncached prompt tokens on their way to a first token.",
+    (gauge) => {
+      for (const { id, pendingPrefillTokens } of book.statuses(clock.nowMs()))
+        gauge.set({ shard: id }, pendingPrefillTokens);
+    },
+  );
+  metrics.gauge("meridian_shard_kv_ratio", "Used share of a shard's KV memory.", (gauge) => {
+    for (const { id, kvShare } of book.statuses(clock.nowMs())) gauge.set({ shard: id }, kvShare);
+  });
   metrics.gauge("meridian_shard_draining", "1 while a shard takes no new turns.", (gauge) => {
     for (const { id, isDraining } of book.statuses(clock.nowMs())) {
       gauge.set({ shard: id }, isDraining ? 1 : 0);

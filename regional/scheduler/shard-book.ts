@@ -8,6 +8,9 @@ import { invariant } from "#shared/errors/invariant.ts";
 import type { Jurisdiction, ShardId } from "#shared/residency/brands.ts";
 import { observeTtft } from "#shared/routing/error-ratio.ts";
 import { saturationOf } from "#shared/routing/filter-shard.ts";
+import type { EngineLoad } from "#shared/routing/engine-load.ts";
+import { noteLoad } from "#shared/routing/foreign-load.ts";
+import type { OwnCounters } from "#shared/routing/foreign-load.ts";
 import { observeTokens } from "#shared/routing/held-tokens.ts";
 import { learnSpeed } from "#shared/routing/learn-speed.ts";
 import { movePays } from "#shared/routing/next-home.ts";
@@ -145,6 +148,10 @@ export interface ShardBook {
   /** The first token is there: the prefill is no longer in front of others. Repeatable. */
   firstToken(dispatch: Dispatch, nowMs: number): void;
   end(dispatch: Dispatch, result: TryResult, seen: AnswerSeen, nowMs: number): void;
+  /** The cell's own counters of a shard. */
+  ownOf(shard: ShardId): OwnCounters;
+  /** The shard's engine told its load, while the cell had `own` on it; null: it tells none (any more). */
+  reported(shard: ShardId, load: EngineLoad | null, own: OwnCounters, nowMs: number): void;
   probed(shard: ShardId, result: ProbeResult, nowMs: number): void;
   /** Takes the shard out of every choice, or puts it back; what runs on it goes on. */
   setDraining(shard: ShardId, isDraining: boolean): void;
@@ -455,6 +462,15 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
       }
       // Nobody asks a cold shard again and again: one prompt has told it that it is wanted.
       if (failure.reason === "cold") entry.saturatedUntilMs = nowMs + saturatedMsMax;
+    },
+    ownOf(id) {
+      const { inFlight, kvTokens } = entryOf(id).own;
+      return { inFlight, kvTokens };
+    },
+    reported(id, load, own, nowMs) {
+      const entry = entryOf(id);
+      entry.foreign =
+        load === null ? null : noteLoad(entry.foreign, load, own, entry.description, nowMs);
     },
     probed(id, result, nowMs) {
       const entry = entryOf(id);

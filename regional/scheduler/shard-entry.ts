@@ -6,6 +6,8 @@ import type { ShardDescription } from "#shared/config/topology.ts";
 import type { Jurisdiction } from "#shared/residency/brands.ts";
 import { errorRatioAt, neutralErrorRatio } from "#shared/routing/error-ratio.ts";
 import type { ErrorRatio } from "#shared/routing/error-ratio.ts";
+import { foreignAt, reportWeight } from "#shared/routing/foreign-load.ts";
+import type { ForeignLoad } from "#shared/routing/foreign-load.ts";
 import { noTokenRate } from "#shared/routing/held-tokens.ts";
 import type { TokenRate } from "#shared/routing/held-tokens.ts";
 import type { ShardSpeed, ShardState } from "#shared/routing/shard-state.ts";
@@ -13,6 +15,9 @@ import { startSpeed } from "#shared/routing/speed-profiles.ts";
 
 /** Batch at which a token's price is taken: engines are bought to run about this full (our choice). */
 const pricedBatch = 32;
+
+/** What a request of others counts as, tokens: a short prompt and 2 × a usual answer (our choice; nobody tells more). */
+const foreignWorkTokens = 1_000;
 
 /** What the cell has sent to a shard and not seen the end of. Exact: every dispatch goes through the book. */
 export interface OwnLoad {
@@ -38,6 +43,8 @@ export interface ShardEntry {
   /** Whether its last sign was one of life. Until it gave one it is not counted on; it may still be tried. */
   isAlive: boolean;
   ratio: ErrorRatio;
+  /** What it does for others than this cell, as far as it said. */
+  foreign: ForeignLoad | null;
   /** Tokens that it is sent to compute and keep. */
   tokenRate: TokenRate;
   speed: ShardSpeed;
@@ -64,6 +71,7 @@ export function createShardEntry(description: ShardDescription, position: number
     isDraining: false,
     isAlive: false,
     ratio: neutralErrorRatio,
+    foreign: null,
     tokenRate: noTokenRate,
     speed,
     usdPerMillionInputTokens: (usdPerSecond / speed.prefillTokensPerSecond) * 1e6,
@@ -86,6 +94,7 @@ export function stateOf(
 ): ShardState {
   const { breaker, description, own } = entry;
   const { concurrentRequestsMax, id, kvTokensMax, model, revision } = description;
+  const foreign = foreignAt(entry.foreign, nowMs);
   return {
     id,
     model,
@@ -96,16 +105,17 @@ export function stateOf(
     // Half open, no prompt is risked on a shard that does not even answer a probe.
     isAdmitting:
       isAdmitting(breaker, nowMs) && (entry.isAlive || viewAt(breaker, nowMs).kind === "closed"),
-    weight: breakerWeight(breaker, nowMs, policy),
+    weight: breakerWeight(breaker, nowMs, policy) * reportWeight(entry.foreign, nowMs),
     speed: entry.speed,
     replicas: 1,
     concurrentRequestsMax,
     kvTokensMax,
     // A shard that has just said that it is full is believed for a moment.
-    inFlight: nowMs < entry.saturatedUntilMs ? concurrentRequestsMax : own.inFlight,
-    kvTokens: own.kvTokens,
+    inFlight:
+      nowMs < entry.saturatedUntilMs ? concurrentRequestsMax : own.inFlight + foreign.inFlight,
+    kvTokens: own.kvTokens + foreign.kvTokens,
     pendingPrefillTokens: own.pendingPrefillTokens,
-    workTokens: own.workTokens,
+    workTokens: own.workTokens + foreign.inFlight * foreignWorkTokens,
     errorRatio: errorRatioAt(entry.ratio, nowMs),
     roundTripSeconds: 0,
     usdPerMillionInputTokens: entry.usdPerMillionInputTokens,

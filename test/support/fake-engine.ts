@@ -26,6 +26,8 @@ export interface FakeEngine {
   answer: EngineAnswer;
   /** Status of `/health`. */
   health: number;
+  /** Body of `/metrics`; null: there is none. */
+  metrics: string | null;
   close(): Promise<void>;
 }
 
@@ -109,9 +111,10 @@ export function hangsAfter(...pieces: readonly string[]): EngineAnswer {
 /** Starts an engine that answers `Hello world` until told otherwise. */
 export async function startFakeEngine(): Promise<FakeEngine> {
   const requests: SeenRequest[] = [];
-  const engine: { answer: EngineAnswer; health: number } = {
+  const engine: Pick<FakeEngine, "answer" | "health" | "metrics"> = {
     answer: says("Hello", " world"),
     health: 200,
+    metrics: null,
   };
   const server = createServer((incoming, response) => {
     const chunks: Buffer[] = [];
@@ -119,6 +122,10 @@ export async function startFakeEngine(): Promise<FakeEngine> {
     incoming.on("end", () => {
       const path = incoming.url ?? "";
       if (path === "/health") return void response.writeHead(engine.health).end();
+      if (path === "/metrics") {
+        response.writeHead(engine.metrics === null ? 404 : 200, { "content-type": "text/plain" });
+        return void response.end(engine.metrics ?? "");
+      }
       const text = Buffer.concat(chunks).toString("utf8");
       const body = (text === "" ? {} : JSON.parse(text)) as Record<string, unknown>;
       const seen: SeenRequest = { path, headers: incoming.headers, body, isAborted: false };

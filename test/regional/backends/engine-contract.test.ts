@@ -48,6 +48,7 @@ const backends = {
       credentials: { authorization: "Bearer shard-key" },
       extensions: vllmExtensions,
       lookup,
+      onLoad: () => {},
     }),
   modal: () =>
     createModal({

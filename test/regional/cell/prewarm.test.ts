@@ -49,7 +49,13 @@ async function aSimulatedCell(): Promise<TestCell> {
   for (let index = 0; index < 2; index += 1) {
     const engine = await startSimulatedEngine({ port: 0, model });
     onTestFinished(() => engine.close());
-    const nothing = { requests: [], answer: says(), health: 200, close: async () => {} };
+    const nothing = {
+      requests: [],
+      answer: says(),
+      health: 200,
+      metrics: null,
+      close: async () => {},
+    };
     engines.push({ ...nothing, url: engine.url });
   }
   return aCellOf(engines);

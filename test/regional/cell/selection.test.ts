@@ -88,4 +88,38 @@ describe("the choice of a shard", () => {
     expect(await metricsOf(cell)).toContain('meridian_selections_total{reason="affinity"} 1');
     expect(engineOf(cell, shard).requests).toHaveLength(1);
   });
+
+  it("sees what a shard does for others in its engine's metrics, in vLLM's names and SGLang's", async ({
+    expect,
+  }) => {
+    const cell = await aCell();
+    const first = await shardOf(cell);
+    engineOf(cell, first).metrics =
+      'vllm:num_requests_running{engine="0"} 50\nvllm:num_requests_waiting{engine="0"} 9\n';
+    const saturated = `meridian_shard_saturation_ratio{shard="${first}"} 0.8`;
+    await until(async () => (await metricsOf(cell)).includes(saturated));
+    expect(await shardOf(cell)).not.toBe(first);
+    engineOf(cell, first).metrics = "sglang:num_running_reqs 0\n";
+    const idle = `meridian_shard_saturation_ratio{shard="${first}"} 0\n`;
+    await until(async () => (await metricsOf(cell)).includes(idle));
+    expect(await shardOf(cell)).toBe(first);
+  });
+
+  it("reads the load that comes with an answer, and asks for it", async ({ expect }) => {
+    const cell = await aCell();
+    const first = await shardOf(cell);
+    const engine = engineOf(cell, first);
+    engine.answer = (response) => {
+      response.writeHead(200, {
+        "content-type": "text/event-stream",
+        "endpoint-load-metrics": "TEXT named_metrics.kv_cache_usage_perc=0.84",
+      });
+      response.end(deltaChunk("x", "stop") + usageChunk + doneChunk);
+    };
+    await shardOf(cell);
+    expect(engine.requests.at(-1)?.headers["endpoint-load-metrics-format"]).toBe("TEXT");
+    expect(await metricsOf(cell)).toMatch(
+      new RegExp(`meridian_shard_kv_ratio\\{shard="${first}"\\} 0\\.[67]`),
+    );
+  });
 });

@@ -193,4 +193,46 @@ describe("the book of a cell's shards", () => {
       rejected: [],
     });
   });
+
+  it("passes a shard by that works for others, and counts its own again when the report is old", ({
+    expect,
+  }) => {
+    const book = aBook();
+    const request = aRequest({ promptTokensEstimate: 10_000, affinityKey: "k" });
+    const first = chosen(book.choose(request, 0)).shard;
+    const load = { running: 60, waiting: 100, kvShare: 1 };
+    book.reported(first, load, book.ownOf(first), 0);
+    expect(statusOf(book, first).saturation).toBeGreaterThan(0.8);
+    expect(chosen(book.choose(request, 0)).shard).not.toBe(first);
+    expect(chosen(book.choose(request, 5_001)).shard).toBe(first);
+    // Alone it is still used: what a shard says of itself never closes it.
+    expect(chosen(book.choose({ ...request, onlyShard: first }, 0)).shard).toBe(first);
+  });
+
+  it("does not believe a shard that says it is idle while the cell's own prompts are on it", ({
+    expect,
+  }) => {
+    const book = aBook();
+    const request = aRequest({ promptTokensEstimate: 20_000, affinityKey: "k" });
+    const first = chosen(book.choose(request, 0));
+    book.begin(first, 0);
+    const liar = first.shard;
+    book.reported(liar, { running: 0, waiting: 0, kvShare: 0 }, book.ownOf(liar), 0);
+    expect(statusOf(book, liar)).toMatchObject({ inFlight: 1, pendingPrefillTokens: 20_000 });
+    expect(chosen(book.choose(request, 0)).shard).not.toBe(liar);
+  });
+
+  it("trusts a shard less whose reports have stopped, and in full again when it makes none at all", ({
+    expect,
+  }) => {
+    const book = aBook();
+    const request = aRequest({ promptTokensEstimate: 100, affinityKey: "k" });
+    const first = chosen(book.choose(request, 0)).shard;
+    const load = { running: 0, waiting: 0, kvShare: 0 };
+    book.reported(first, load, book.ownOf(first), 0);
+    expect(chosen(book.choose(request, 30_000)).shard).toBe(first);
+    expect(chosen(book.choose(request, 30_001)).shard).not.toBe(first);
+    book.reported(first, null, book.ownOf(first), 31_000);
+    expect(chosen(book.choose(request, 31_000)).shard).toBe(first);
+  });
 });
