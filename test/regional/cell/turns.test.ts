@@ -61,7 +61,7 @@ describe("a turn on a cell", () => {
     expect(stream.outcome?.items).toHaveLength(1);
   });
 
-  it("sends the shard six headers, the gateway's fields and nothing of the tenant", async ({
+  it("sends the shard seven headers, the gateway's fields and nothing of the tenant", async ({
     expect,
   }) => {
     const cell = await aCell({ engines: 1 });
@@ -76,6 +76,7 @@ describe("a turn on a cell", () => {
       "connection",
       "content-length",
       "content-type",
+      "endpoint-load-metrics-format",
       "host",
       "traceparent",
       "user-agent",
