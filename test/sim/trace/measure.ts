@@ -1,9 +1,10 @@
+import { priorities } from "#shared/config/topology.ts";
 import type { Priority } from "#shared/config/topology.ts";
 import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
 import type { FaultName, FaultTimes } from "./faults.ts";
 import type { FleetShard } from "./fleet.ts";
 import type { ReplayResult, RequestRecord } from "./replay.ts";
-import { classes, floodTenant } from "./workload.ts";
+import { floodTenant } from "./workload.ts";
 import type { Arrival } from "./workload.ts";
 import { recoveryOf } from "./recovery.ts";
 import type { RecoveryReport } from "./recovery.ts";
@@ -192,7 +193,7 @@ export function measure(input: MeasureInput): RunReport {
       samples.filter(({ arrival }) => arrival.priority === priority),
       work,
     );
-  const [critical, interactive, standard, batch] = classes;
+  const [critical, interactive, standard, batch] = priorities;
   return {
     policy,
     seed,

@@ -1,16 +1,22 @@
 import { seededRandom } from "#dev/simulated-engine/model/step-time.ts";
+import type { DispatchVerdict } from "#shared/admission/model-queue.ts";
+import type { Priority } from "#shared/config/topology.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
 import { nextHome, noHome } from "#shared/routing/next-home.ts";
 import type { Home } from "#shared/routing/next-home.ts";
+import {
+  expectOutputTokens,
+  observeOutputLength,
+  unseenOutputLength,
+} from "#shared/routing/output-length.ts";
+import type { OutputLength } from "#shared/routing/output-length.ts";
 import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
-import type { SelectionPolicy } from "#shared/routing/selection-policy.ts";
 import type { PromptDemand } from "#shared/routing/shard-state.ts";
 import { blockTokens, chunkTokens } from "./engine/chunk-cache.ts";
 import { createEventQueue } from "./event-queue.ts";
 import { slowFactor, struckShards } from "./faults.ts";
 import type { FaultName, FaultTimes } from "./faults.ts";
 import type { FleetShard } from "./fleet.ts";
-import { createLengthForecast } from "./length-forecast.ts";
 import type { PolicyEntry } from "./policies/catalogue.ts";
 import { createSimCell } from "./sim-cell.ts";
 import type { Dispatch } from "./sim-cell.ts";
@@ -65,25 +71,23 @@ const attemptsMax = 3;
 const refusalMs = 2;
 /** How often those who wait are looked at when nothing ends, ms. */
 const lookMs = 100;
-
-const open = { critical: Infinity, interactive: Infinity, standard: Infinity, batch: Infinity };
+/** A client's patience, ms: the time to first token that the batch class is promised. */
+const deadlineMs = 30_000;
 
 /** Replays arrivals in virtual time against the fleet. Deterministic: equal input gives equal output. */
 export function replay(input: ReplayInput): ReplayResult {
   const { arrivals, fault, fleet, hasAdmission } = input;
   const random = seededRandom(input.seed * 104_729 + 3);
-  const numbers: SelectionPolicy = hasAdmission
-    ? defaultSelectionPolicy
-    : { ...defaultSelectionPolicy, ceilings: open };
+  const numbers = defaultSelectionPolicy;
   const shards = fleet.map((shard, index) =>
     createSimShard(shard, seededRandom(input.seed * 1_009 + index)),
   );
   const cell = createSimCell({ shards, policy: input.policy, numbers, random });
   const struck = fault === null ? [] : struckShards(fault.name, shards.length, random);
   const largestKvTokens = Math.max(...fleet.map(({ profile }) => profile.kvTokens));
-  const forecast = createLengthForecast();
+  const lengths = new Map<number, OutputLength>();
   const events = createEventQueue();
-  const waiting = createWaitingRoom();
+  const waiting = createWaitingRoom(random);
   const homes = new Map<number, Home>();
   const seen = new Set<number>();
   const attempts = new Map<number, Attempt>();
@@ -125,15 +129,16 @@ export function replay(input: ReplayInput): ReplayResult {
       events.push(nowMs + arrivalOf(next).thinkMs, "arrive", next);
   }
 
-  function demandOf(id: number, { base, tried }: Attempt): PromptDemand {
+  function demandOf(id: number, { base, tried }: Attempt, ceiling: number): PromptDemand {
     const { request, priority, tenant } = arrivalOf(id);
     const { session } = request;
     return {
       jurisdiction: simJurisdiction,
       model: simModel,
       inputTokens: request.inputTokens + base,
-      outputTokens: forecast.expected(tenant),
+      outputTokens: expectOutputTokens(lengths.get(tenant) ?? unseenOutputLength, null).expected,
       priority,
+      ceiling,
       homeShard: homes.get(session)?.shard ?? null,
       affinityKey: session < 0 ? "" : `${session}`,
       excluded: tried,
@@ -141,13 +146,15 @@ export function replay(input: ReplayInput): ReplayResult {
     };
   }
 
-  /** Sends a request to a shard; false: none may take it now. */
-  function dispatch(id: number, nowMs: number): boolean {
+  /** Sends a request to a shard that is less full than the ceiling. */
+  function dispatch(id: number, ceiling: number, nowMs: number): DispatchVerdict {
     const attempt = attempts.get(id);
-    if (attempt === undefined) return true;
-    const { chunks, inputTokens, outputTokens } = arrivalOf(id).request;
-    const sent = cell.dispatch(demandOf(id, attempt), chunks, nowMs);
-    if (sent === null) return false;
+    if (attempt === undefined) return "gone";
+    const { request, tenant } = arrivalOf(id);
+    const { chunks, inputTokens, outputTokens } = request;
+    const sent = cell.dispatch(demandOf(id, attempt, ceiling), chunks, nowMs);
+    if (sent === "full" || sent === "blocked") return sent;
+    waiting.charge(`${tenant}`, sent.workTokens, nowMs);
     const shard = shardAt(sent.shard);
     attempt.dispatch = sent;
     attempt.tried.push(shard.state.id);
@@ -165,12 +172,12 @@ export function replay(input: ReplayInput): ReplayResult {
       );
     if (!isTaken) {
       events.push(nowMs + refusalMs, "refused", id);
-      return true;
+      return "gone";
     }
     shard.requests.add(id);
     const after = shard.engine.endsAtMs();
     if (after !== before) events.push(after, "runEnd", sent.shard);
-    return true;
+    return "gone";
   }
 
   function runEnd(at: number, nowMs: number): void {
@@ -193,7 +200,8 @@ export function replay(input: ReplayInput): ReplayResult {
       const { request, tenant } = arrivalOf(id);
       shard.requests.delete(id);
       settle(sent, "success", nowMs);
-      forecast.observe(tenant, request.outputTokens);
+      const length = lengths.get(tenant) ?? unseenOutputLength;
+      lengths.set(tenant, observeOutputLength(length, request.outputTokens));
       if (request.session >= 0) {
         const home = homes.get(request.session) ?? noHome;
         const spill = sent.reason === "spill" ? "once" : null;
@@ -212,18 +220,45 @@ export function replay(input: ReplayInput): ReplayResult {
       if (struck.every((at) => shardAt(at).breaker.trips > 0)) detectedAtMs = nowMs;
   }
 
+  /** A begun answer is never held up by new ones. */
+  function classOf(id: number, { base }: Attempt): Priority {
+    return base > 0 ? "critical" : arrivalOf(id).priority;
+  }
+
+  function ceilingOf(priority: Priority): number {
+    return hasAdmission ? waiting.ceilingOf(priority) : Infinity;
+  }
+
   function admit(nowMs: number): void {
-    waiting.drain(nowMs, {
+    waiting.serve(nowMs, {
       expire: (id) => end(id, "shed", nowMs),
-      tryDispatch: (id) => dispatch(id, nowMs),
+      dispatch: (id, ceiling) => dispatch(id, ceiling, nowMs),
     });
   }
 
-  function enter(id: number, nowMs: number): void {
+  function enter(id: number, attempt: Attempt, nowMs: number): void {
     if (!hasAdmission) return end(id, "failed", nowMs);
-    waiting.enter(id, arrivalOf(id).priority, nowMs);
+    const { request, tenant } = arrivalOf(id);
+    const priority = classOf(id, attempt);
+    const turn = {
+      tenant: `${tenant}`,
+      priority,
+      isLaterTurn: homes.get(request.session)?.shard !== undefined,
+      costTokens: cell.workOf(demandOf(id, attempt, Infinity), request.chunks),
+      deadlineMs: nowMs + deadlineMs,
+    };
+    if (!waiting.enter(id, turn, cell.running(), nowMs)) return end(id, "shed", nowMs);
     if (!isLooking) events.push(nowMs + lookMs, "look", 0);
     isLooking = true;
+  }
+
+  /** Dispatches a request, or lets it wait behind those who do. */
+  function offer(id: number, attempt: Attempt, nowMs: number): void {
+    const priority = classOf(id, attempt);
+    const verdict = waiting.isFirst(priority)
+      ? dispatch(id, ceilingOf(priority), nowMs)
+      : "blocked";
+    if (verdict !== "gone") enter(id, attempt, nowMs);
   }
 
   /** The shard broke under a request: another one goes on with what is there. */
@@ -237,11 +272,11 @@ export function replay(input: ReplayInput): ReplayResult {
     // An engine that refuses what can never fit is not sick.
     settle(sent, shard.ailment === "none" ? "release" : "failure", nowMs);
     if (attempt.tried.length >= attemptsMax) end(id, "failed", nowMs);
-    else if (!dispatch(id, nowMs)) enter(id, nowMs);
+    else offer(id, attempt, nowMs);
   }
 
   function arrive(id: number, nowMs: number): void {
-    const { request, priority } = arrivalOf(id);
+    const { request } = arrivalOf(id);
     const record = recordOf(id);
     record.arrivedAtMs = nowMs;
     if (request.inputTokens + request.outputTokens + 2 * blockTokens > largestKvTokens)
@@ -250,8 +285,9 @@ export function replay(input: ReplayInput): ReplayResult {
     while (known < request.chunks.length && seen.has(request.chunks[known] ?? 0)) known += 1;
     record.reusableTokens = Math.min(request.inputTokens - 1, known * chunkTokens);
     for (let at = known; at < request.chunks.length; at += 1) seen.add(request.chunks[at] ?? 0);
-    attempts.set(id, { tried: [], base: 0, dispatch: null });
-    if (waiting.isAhead(priority) || !dispatch(id, nowMs)) enter(id, nowMs);
+    const attempt: Attempt = { tried: [], base: 0, dispatch: null };
+    attempts.set(id, attempt);
+    offer(id, attempt, nowMs);
   }
 
   function slow(at: number, factor: number, nowMs: number): void {

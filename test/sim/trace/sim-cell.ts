@@ -28,8 +28,19 @@ export interface Dispatch {
 
 /** The only dispatcher of a simulated cell: choosing and counting are one step, with the product's own decisions. */
 export interface SimCell {
-  /** Chooses a shard and counts the prompt there; null: none may take it now. */
-  dispatch(prompt: PromptDemand, chunks: readonly number[], nowMs: number): Dispatch | null;
+  /**
+   * Chooses a shard and counts the prompt there. `full`: no shard has room for its class; `blocked`: those that it may use
+   * have not, others might.
+   */
+  dispatch(
+    prompt: PromptDemand,
+    chunks: readonly number[],
+    nowMs: number,
+  ): Dispatch | "full" | "blocked";
+  /** Work of a prompt where most of it is cached, tokens. */
+  workOf(prompt: PromptDemand, chunks: readonly number[]): number;
+  /** Requests on all shards. */
+  running(): number;
   /** The prompt's first token came. */
   started(dispatch: Dispatch, nowMs: number): void;
   /** The prompt left the shard. `release` says nothing of the shard's health. */
@@ -79,18 +90,35 @@ export function createSimCell({ shards, policy, numbers, random }: SimCellOption
     return frozen;
   }
 
+  /** Tokens of the prompt that each shard is thought to hold. */
+  function match({ inputTokens }: PromptDemand, chunks: readonly number[]): void {
+    index.match(chunks, matched);
+    for (let at = 0; at < matched.length; at += 1)
+      matched[at] = Math.min(inputTokens - 1, (matched[at] ?? 0) * chunkTokens);
+  }
+
   return {
+    running: () => states.reduce((sum, { inFlight }) => sum + inFlight, 0),
+    workOf(prompt, chunks) {
+      match(prompt, chunks);
+      return workOf(
+        prompt,
+        matched.reduce((most, cached) => Math.max(most, cached), 0),
+      );
+    },
     dispatch(prompt, chunks, nowMs) {
       const seen = view(nowMs);
       eligible.length = 0;
+      let mayOthers = false;
       for (let at = 0; at < seen.length; at += 1) {
         const state = seen[at];
-        if (state !== undefined && filterShard(state, prompt, numbers) === null) eligible.push(at);
+        if (state === undefined) continue;
+        const reason = filterShard(state, prompt, numbers);
+        if (reason === null) eligible.push(at);
+        else if (reason === "context" || reason === "excluded") mayOthers = true;
       }
-      if (eligible.length === 0) return null;
-      index.match(chunks, matched);
-      for (let at = 0; at < matched.length; at += 1)
-        matched[at] = Math.min(prompt.inputTokens - 1, (matched[at] ?? 0) * chunkTokens);
+      if (eligible.length === 0) return mayOthers ? "blocked" : "full";
+      match(prompt, chunks);
       const question = { shards: seen, eligible, cachedTokens: matched, prompt };
       const { index: chosen, reason } = picker.choose(question, random);
       const shard = shardAt(chosen);

@@ -1,5 +1,5 @@
+import { priorities } from "#shared/config/topology.ts";
 import type { ClassReport, RunReport } from "./measure.ts";
-import { classes } from "./workload.ts";
 
 /** A mean over seeds with half the width of its 95 % interval; the half is 0 with one seed. */
 export interface Estimate {
@@ -72,7 +72,7 @@ function figuresOf(run: RunReport): readonly (readonly [string, number])[] {
     const value = read(run);
     return value === null ? [] : [[name, value] as const];
   });
-  const present = classes.filter((name) => run.classes[name].requests > 0);
+  const present = priorities.filter((name) => run.classes[name].requests > 0);
   if (present.length < 2) return whole;
   const byClass = present.flatMap((name) =>
     Object.entries(classFigures).map(

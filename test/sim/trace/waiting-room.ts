@@ -1,67 +1,75 @@
-import type { Priority } from "#shared/config/topology.ts";
+import { admitToQueue } from "#shared/admission/admit-to-queue.ts";
+import { ModelQueue } from "#shared/admission/model-queue.ts";
+import type { DispatchVerdict } from "#shared/admission/model-queue.ts";
 import { defaultQueuePolicy } from "#shared/admission/queue-policy.ts";
-import { classes } from "./workload.ts";
+import type { QueuedTurn } from "#shared/admission/tenant-line.ts";
+import type { Priority } from "#shared/config/topology.ts";
 
-/** Requests that no shard may take now, by class. The highest class goes first; within one, first in, first out. */
+/** Requests that no shard may take now, in the product's own queue. */
 export interface WaitingRoom {
   size(): number;
-  /** Whether somebody of the class or a higher one waits already. */
-  isAhead(priority: Priority): boolean;
-  enter(id: number, priority: Priority, nowMs: number): void;
-  /** Expires who waited too long, then dispatches from the top until a class's first finds no shard. */
-  drain(nowMs: number, act: WaitingActs): void;
+  /** Whether a request of the class may be tried before anybody who waits. */
+  isFirst(priority: Priority): boolean;
+  /** Saturation from which on a shard is full for the class now. */
+  ceilingOf(priority: Priority): number;
+  /** Lets a request wait; false: there is no room. `running`: requests on all shards. */
+  enter(id: number, turn: QueuedTurn, running: number, nowMs: number): boolean;
+  /** Counts work that a tenant was given. */
+  charge(tenant: string, tokens: number, nowMs: number): void;
+  /** Takes out who waited too long, then offers the others in the order of service. */
+  serve(nowMs: number, act: WaitingActs): void;
 }
 
 /** What is done with those who wait. */
 export interface WaitingActs {
   readonly expire: (id: number) => void;
-  /** False: no shard may take it now. */
-  readonly tryDispatch: (id: number) => boolean;
+  /** `gone`: it was dispatched. */
+  readonly dispatch: (id: number, ceiling: number) => DispatchVerdict;
 }
 
-interface Line {
-  readonly priority: Priority;
-  /** The first is at `head`: what lies before has left. */
-  waiting: { readonly id: number; readonly untilMs: number }[];
-  head: number;
+interface Waiter {
+  readonly id: number;
+  readonly expiresAtMs: number;
 }
 
-/** Makes an empty room; a class waits as long as the product's queue lets it. */
-export function createWaitingRoom(): WaitingRoom {
-  const { waitMsMax } = defaultQueuePolicy;
-  const lines: readonly Line[] = classes.map((priority) => ({ priority, waiting: [], head: 0 }));
-  let count = 0;
-
-  function leave(line: Line): void {
-    line.head += 1;
-    count -= 1;
-    if (line.head < 1_024 && line.head < line.waiting.length) return;
-    line.waiting = line.waiting.slice(line.head);
-    line.head = 0;
-  }
+/** Makes an empty room with the product's bounds. */
+export function createWaitingRoom(random: () => number): WaitingRoom {
+  const policy = defaultQueuePolicy;
+  const queue = new ModelQueue<Waiter>(policy);
+  /** When somebody's time is up next; nobody is looked for before. */
+  let nextExpiryMs = Infinity;
 
   return {
-    size: () => count,
-    isAhead(priority) {
-      for (const line of lines) {
-        if (line.waiting.length > line.head) return true;
-        if (line.priority === priority) return false;
-      }
-      return false;
+    size: () => queue.length,
+    isFirst: (priority) => queue.isFirst(priority),
+    ceilingOf: (priority) => queue.ceilingOf(priority),
+    charge: (tenant, tokens, nowMs) => queue.charge(tenant, tokens, nowMs),
+    enter(id, turn, running, nowMs) {
+      const load = {
+        waitingForModel: queue.length,
+        waiting: queue.length,
+        runningOfModel: running,
+      };
+      const decision = admitToQueue(turn, load, nowMs, random, policy);
+      if (decision.kind === "refuse") return false;
+      queue.add(turn, { id, expiresAtMs: decision.expiresAtMs }, nowMs);
+      nextExpiryMs = Math.min(nextExpiryMs, decision.expiresAtMs);
+      return true;
     },
-    enter(id, priority, nowMs) {
-      const line = lines.find((one) => one.priority === priority);
-      line?.waiting.push({ id, untilMs: nowMs + waitMsMax[priority] });
-      count += 1;
-    },
-    drain(nowMs, { expire, tryDispatch }) {
-      for (const line of lines) {
-        for (let one = line.waiting[line.head]; one !== undefined; one = line.waiting[line.head]) {
-          if (one.untilMs <= nowMs) expire(one.id);
-          else if (!tryDispatch(one.id)) break;
-          leave(line);
+    serve(nowMs, { dispatch, expire }) {
+      if (nowMs >= nextExpiryMs) {
+        nextExpiryMs = Infinity;
+        for (const queued of queue.all()) {
+          const { expiresAtMs, id } = queued.item;
+          if (expiresAtMs > nowMs) nextExpiryMs = Math.min(nextExpiryMs, expiresAtMs);
+          else if (queue.remove(queued)) expire(id);
         }
       }
+      queue.serve(nowMs, ({ ceiling, queued }) => {
+        const verdict = dispatch(queued.item.id, ceiling);
+        if (verdict === "gone") queue.take(queued);
+        return verdict;
+      });
     },
   };
 }

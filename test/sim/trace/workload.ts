@@ -1,11 +1,9 @@
 import { seededRandom } from "#dev/simulated-engine/model/step-time.ts";
+import { priorities } from "#shared/config/topology.ts";
 import type { Priority } from "#shared/config/topology.ts";
 import { fleetCapacity } from "./capacity.ts";
 import type { FleetShard } from "./fleet.ts";
 import type { Trace, TraceRequest } from "./trace.ts";
-
-/** Classes in the order of `--mix`. */
-export const classes = ["critical", "interactive", "standard", "batch"] as const;
 
 /** A request placed in virtual time. */
 export interface Arrival {
@@ -44,6 +42,8 @@ const thinkMsMax = 15_000;
 /** Without a load sessions begin within this time, ms. */
 const sessionSpreadMs = 4 * 3_600_000;
 const tenants = 20;
+/** Between the keys of one copy of a trace and the next: more than any trace has. */
+const copyStride = 1e9;
 /** Load of all tenants but the flooding one. */
 export const calmLoad = 0.8;
 /** Who floods. */
@@ -60,7 +60,9 @@ interface Placed {
 /** Places a stretch of the trace in virtual time, with classes and tenants drawn by the seed. Deterministic. */
 export function makeWorkload(input: WorkloadInput): readonly Arrival[] {
   const random = seededRandom(input.seed * 7_919 + 1);
-  const requests = stretchOf(input.trace, input.part, random);
+  const own = stretchOf(input.trace, input.part, random);
+  // A fleet that is asked for three times too much would be done with a stretch in a third of the time: too short to settle.
+  const requests = repeated(own, Math.max(1, Math.ceil(input.load ?? 1)), input.trace);
   // Seconds in which the fleet could do all of it.
   const fullSeconds = requests.length / fleetCapacity(requests, input.fleet);
   const spanMs = input.load === null ? null : (fullSeconds * 1_000) / input.load;
@@ -117,6 +119,23 @@ function stretchOf(
   return own.slice(from, from + count);
 }
 
+/** The requests so many times over as other sessions with other prompts, one after the other where times are recorded. */
+function repeated(
+  requests: readonly TraceRequest[],
+  times: number,
+  { hasSessionTimes }: Trace,
+): readonly TraceRequest[] {
+  const spanMs = hasSessionTimes ? 0 : (requests.at(-1)?.atMs ?? 0) - (requests[0]?.atMs ?? 0);
+  return Array.from({ length: times }, (_, copy) =>
+    requests.map((request) => ({
+      ...request,
+      atMs: request.atMs + copy * spanMs,
+      session: request.session < 0 ? request.session : request.session + copy * copyStride,
+      chunks: request.chunks.map((key) => key + copy * copyStride),
+    })),
+  ).flat();
+}
+
 /** Recorded times, stretched or squeezed to the span. */
 function placeRecorded(
   requests: readonly TraceRequest[],
@@ -161,7 +180,7 @@ function drawClass(mix: readonly number[] | null, random: () => number): Priorit
   let left = random() * mix.reduce((sum, share) => sum + share, 0);
   for (const [index, share] of mix.entries()) {
     left -= share;
-    if (left < 0) return classes[index] ?? "batch";
+    if (left < 0) return priorities[index] ?? "batch";
   }
   return "batch";
 }
