@@ -17,7 +17,7 @@ export function serveCell(
   listen: { readonly hostname: string; readonly port: number },
   onListening: (url: string) => void,
 ): Server {
-  const settings = { fetch: app.fetch, ...listen, serverOptions, overrideGlobalObjects: false };
+  const settings = { fetch: app.fetch, ...listen, serverOptions, overrideGlobalObjects: true };
   return serve(settings, ({ address, port }) => {
     const host = address.includes(":") ? `[${address}]` : address;
     onListening(`http://${host}:${port}`);

@@ -1,9 +1,10 @@
 import { formatLogRecord, isLogged } from "#shared/telemetry/log-record.ts";
 import type { Log, LogLevel } from "#shared/telemetry/log-record.ts";
+import { createLineWriter } from "./line-writer.ts";
 
 /**
  * A log of JSON lines of allow-listed fields.
- * @param write takes a line with its line break; standard output by default.
+ * @param write takes a line with its line break; by default standard output, where lines below `warn` wait 20 ms for others.
  */
 export function createJsonLog(options: {
   readonly part: string;
@@ -12,14 +13,14 @@ export function createJsonLog(options: {
   readonly cell: string;
   readonly region: string;
   readonly jurisdiction: string;
-  readonly write?: (line: string) => void;
+  readonly write?: (line: string, isUrgent: boolean) => void;
 }): Log {
   const { cell, jurisdiction, minimum, part, region } = options;
-  const write = options.write ?? ((line) => process.stdout.write(line));
+  const write = options.write ?? createLineWriter((lines) => process.stdout.write(lines));
   return (level, event, fields = {}) => {
     if (!isLogged(level, minimum)) return;
     const at = new Date().toISOString();
     const record = { cell, region, jurisdiction, ...fields, at, level, part, event };
-    write(`${formatLogRecord(record)}\n`);
+    write(`${formatLogRecord(record)}\n`, isLogged(level, "warn"));
   };
 }
