@@ -164,6 +164,8 @@ export function edgePart(
       "--no-warnings",
       "--import",
       join(places.root, "dev/supervisor/exit-with-parent.ts"),
+      "--import",
+      join(places.root, "dev/supervisor/outlive-proxy-errors.ts"),
       // Not bin/wrangler.js: that starts this file as a child, which outlives it when it is killed.
       join(places.root, "node_modules/wrangler/wrangler-dist/cli.js"),
       "dev",
