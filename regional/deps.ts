@@ -29,11 +29,11 @@ import { gatePrewarm } from "./overload/prewarm-gate.ts";
 import { createProber, defaultProberPolicy } from "./prober/prober.ts";
 import type { NotReadyReason, Readiness } from "./routes/cell-deps.ts";
 import { registerCellGauges } from "./scheduler/cell-gauges.ts";
+import { createScheduler } from "./scheduler/cell-scheduler.ts";
 import { describeCell } from "./scheduler/cell-snapshot.ts";
 import { createPrewarmer } from "./scheduler/prewarmer.ts";
 import { createLoadScraper } from "./scheduler/load-scraper.ts";
 import { createPromptKeys } from "./scheduler/prompt-keys.ts";
-import { createScheduler } from "./scheduler/scheduler.ts";
 import { createShardBook } from "./scheduler/shard-book.ts";
 import { createShardDrains } from "./scheduler/shard-drains.ts";
 import { createWarmConversations } from "./scheduler/warm-conversations.ts";
@@ -116,16 +116,23 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     random: () => random.unit(),
     policy: defaultBreakerPolicy,
   });
+  const refusals = metrics.counter(
+    "meridian_queue_refusals_total",
+    "Turns that were not dispatched, by class and reason.",
+  );
+  const queue = createScheduler({
+    book,
+    clock,
+    random,
+    policy: { ...defaultQueuePolicy, ...overrides.queuePolicy },
+    hasNeighbour: (model) => hasNeighbour(config, model),
+    onRefused: (model, priority, reason) => refusals.add({ model, class: priority, reason }),
+  });
   const overload = createOverload({
     cell,
     topology: config.topology,
     statuses: () => book.statuses(clock.nowMs()),
-    scheduler: createScheduler({
-      book,
-      clock,
-      random,
-      policy: { ...defaultQueuePolicy, ...overrides.queuePolicy },
-    }),
+    scheduler: queue,
     clock,
     random,
     metrics,
@@ -198,7 +205,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
   });
   registerCellGauges(metrics, {
     book,
-    scheduler,
+    queue,
     registry,
     budget,
     usage,
@@ -321,4 +328,10 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
       await history.close();
     },
   };
+}
+
+/** Whether another cell of the jurisdiction has shards of the model. */
+function hasNeighbour({ cell, topology }: CellConfig, model: string): boolean {
+  const shards = topology.jurisdictions.get(cell.jurisdiction)?.shards ?? [];
+  return shards.some((shard) => shard.model === model && shard.cell !== cell.id);
 }

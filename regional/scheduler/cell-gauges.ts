@@ -3,7 +3,7 @@ import type { Clock } from "../ports/clock.ts";
 import type { BufferBudget } from "../turns/buffer-budget.ts";
 import type { TurnRegistry } from "../turns/turn-registry.ts";
 import type { UsageQueue } from "../turns/usage-queue.ts";
-import type { Scheduler } from "./scheduler.ts";
+import type { CellScheduler } from "./scheduler.ts";
 import type { ShardBook } from "./shard-book.ts";
 
 /** Registers what is read when metrics are: shards, queues, buffers. */
@@ -11,7 +11,7 @@ export function registerCellGauges(
   metrics: MetricsRegistry,
   parts: {
     readonly book: ShardBook;
-    readonly scheduler: Scheduler;
+    readonly queue: CellScheduler;
     readonly registry: TurnRegistry;
     readonly budget: BufferBudget;
     readonly usage: UsageQueue;
@@ -20,7 +20,7 @@ export function registerCellGauges(
     readonly region: string;
   },
 ): void {
-  const { book, budget, clock, registry, scheduler, usage } = parts;
+  const { book, budget, clock, queue, registry, usage } = parts;
   metrics.gauge("meridian_shard_in_flight", "Turns on a shard.", (gauge) => {
     for (const { id, inFlight } of book.statuses(clock.nowMs())) gauge.set({ shard: id }, inFlight);
   });
@@ -57,7 +57,26 @@ export function registerCellGauges(
     }
   });
   metrics.gauge("meridian_queue_turns", "Turns that wait for a shard of a model.", (gauge) => {
-    for (const [model, count] of scheduler.waiting()) gauge.set({ model }, count);
+    for (const { model, priority, waiting } of queue.queues()) {
+      gauge.set({ model, class: priority }, waiting);
+    }
+  });
+  metrics.gauge("meridian_queue_oldest_seconds", "Longest wait of a waiting turn.", (gauge) => {
+    for (const { model, oldestMs, priority } of queue.queues()) {
+      gauge.set({ model, class: priority }, oldestMs / 1_000);
+    }
+  });
+  metrics.gauge(
+    "meridian_queue_overloaded",
+    "1 while the waits of a class are too long for good: the newest is served first.",
+    (gauge) => {
+      for (const { isOverloaded, model, priority } of queue.queues()) {
+        gauge.set({ model, class: priority }, isOverloaded ? 1 : 0);
+      }
+    },
+  );
+  metrics.gauge("meridian_queue_shed_ratio", "Share of the arrivals that is shed.", (gauge) => {
+    for (const [model, ratio] of queue.shedRatios()) gauge.set({ model }, ratio);
   });
   metrics.gauge("meridian_running_turns", "Turns that run.", (gauge) => {
     gauge.set({}, registry.runningCount());

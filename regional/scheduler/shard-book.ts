@@ -26,7 +26,7 @@ import type {
 } from "#shared/routing/score-shard.ts";
 import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
 import { uncachedTokens, workOf } from "#shared/routing/shard-state.ts";
-import type { PromptDemand, ShardSpeed } from "#shared/routing/shard-state.ts";
+import type { PromptDemand, ShardSpeed, ShardState } from "#shared/routing/shard-state.ts";
 import type { ProbeResult } from "../ports/engine.ts";
 import { createAnswerLengths } from "./answer-lengths.ts";
 import type { AnswerKind } from "./answer-lengths.ts";
@@ -143,6 +143,11 @@ export interface ShardBook {
   choose(request: SlotRequest, nowMs: number, ceiling?: number): ShardChoice;
   /** Work of a prompt on the shard that holds most of it, tokens > 0: uncached input + 2 × the answer to expect. */
   workOf(request: SlotRequest, nowMs: number): number;
+  /**
+   * What the shards are predicted to do with a prompt once only `loadShare` (0..1) of their present load is left; null where
+   * none may take it. Chooses nothing.
+   */
+  foresee(request: SlotRequest, loadShare: number, nowMs: number): PredictedTimes | null;
   /** Counts a dispatch; call in the same step as `choose`. */
   begin(choice: ShardChoice & { readonly kind: "chosen" }, nowMs: number): Dispatch;
   /** The first token is there: the prefill is no longer in front of others. Repeatable. */
@@ -206,6 +211,17 @@ function basicTtft(
 ): number {
   const state = { ...stateOf(entry, surroundings, nowMs), errorRatio: 1 };
   return predict(state, prompt, cachedTokens).ttftSeconds;
+}
+
+/** The state once only `share` of the load is left. */
+function withLoad(state: ShardState, share: number): ShardState {
+  return {
+    ...state,
+    inFlight: Math.round(state.inFlight * share),
+    kvTokens: state.kvTokens * share,
+    pendingPrefillTokens: state.pendingPrefillTokens * share,
+    workTokens: state.workTokens * share,
+  };
 }
 
 /** The book of one cell. */
@@ -394,6 +410,24 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
         },
         runnersUp,
         rejected,
+      };
+    },
+    foresee(request, loadShare, nowMs) {
+      const group = groups.get(request.model);
+      if (group === undefined) return null;
+      const { cachedTokens, length, prompt } = demandOf(request, group, nowMs);
+      const candidates = group.states(nowMs).map((state) => withLoad(state, loadShare));
+      const unbounded = { ...prompt, allowed: null, ceiling: Infinity };
+      const input = { candidates, cachedTokens, prompt: unbounded };
+      // The lot decides near-ties only: their predictions are alike.
+      const selection = selectShard(input, () => 0, defaultSelectionPolicy);
+      if (selection.kind === "none") return null;
+      const { itlSeconds, ttftSeconds } = selection.chosen.prediction;
+      return {
+        ttftSeconds,
+        interTokenSeconds: itlSeconds,
+        outputTokens: length.expected,
+        outputTokensP90: length.p90,
       };
     },
     workOf(request, nowMs) {

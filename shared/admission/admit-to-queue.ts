@@ -1,52 +1,56 @@
 import type { Priority } from "../config/topology.ts";
+import type { FinishDecision } from "./foresee-finish.ts";
 import type { QueuePolicy } from "./queue-policy.ts";
 
 /** What waits already. */
 export interface QueueLoad {
   readonly waitingForModel: number;
   readonly waiting: number;
-  /** Turns of this model that run now, on all its shards. */
-  readonly runningOfModel: number;
+  /** Whether a waiting turn of the model would have to give its place to this one. */
+  readonly canDisplace: boolean;
+  /** Whether it would wait for the first shard of its model, not for a free one. */
+  readonly isRoom: boolean;
+  /** Asked only when there is a place, and a shard to wait for. */
+  readonly foresee: () => FinishDecision;
 }
 
-/** Whether a turn may wait, and how long; or when trying again may help. */
+/** Whether a turn may wait, and until when, or why not. */
 export type QueueDecision =
-  | { readonly kind: "wait"; readonly reason: "roomLeft"; readonly expiresAtMs: number }
+  | {
+      readonly kind: "wait";
+      readonly reason: "roomLeft" | "displaces";
+      readonly expiresAtMs: number;
+    }
   | {
       readonly kind: "refuse";
-      readonly reason: "modelQueueFull" | "cellQueueFull" | "deadlinePassed";
-      readonly retryAfterMs: number;
+      readonly reason:
+        | "modelQueueFull"
+        | "cellQueueFull"
+        | "deadlinePassed"
+        | "deadlineTooShort"
+        | "predictedLate"
+        | "waitTooLong";
     };
 
-/** Waits that are told to clients, ms: never none, never longer than they would wait themselves. */
-const retryAfterMsMin = 500;
-const retryAfterMsMax = 10_000;
-
 /**
- * Decides whether a turn joins the queue. It may wait as long as its class, and never past its deadline. A refused client
- * is told a wait that grows with the queue, spread by ±25 % so that the refused do not come back together.
+ * Decides whether a turn joins the queue. It may wait as long as its class, and never past its deadline. A full queue takes it
+ * when another one gives way. It is refused at once when it is foreseen to come too late.
  */
 export function admitToQueue(
   turn: { readonly priority: Priority; readonly deadlineMs: number },
   load: QueueLoad,
   nowMs: number,
-  random: () => number,
   policy: QueuePolicy,
 ): QueueDecision {
-  const retryAfterMs = (): number => {
-    const rounds = (load.waitingForModel + 1) / Math.max(1, load.runningOfModel);
-    const waitMs = Math.min(retryAfterMsMax, Math.max(retryAfterMsMin, 1_000 * rounds));
-    return Math.round(waitMs * (0.75 + 0.5 * random()));
-  };
-  if (turn.deadlineMs <= nowMs) {
-    return { kind: "refuse", reason: "deadlinePassed", retryAfterMs: retryAfterMs() };
+  if (turn.deadlineMs <= nowMs) return { kind: "refuse", reason: "deadlinePassed" };
+  const isCellFull = load.waiting >= policy.waitingMax;
+  const isFull = isCellFull || load.waitingForModel >= policy.waitingPerModelMax;
+  if (isFull && !load.canDisplace) {
+    return { kind: "refuse", reason: isCellFull ? "cellQueueFull" : "modelQueueFull" };
   }
-  if (load.waiting >= policy.waitingMax) {
-    return { kind: "refuse", reason: "cellQueueFull", retryAfterMs: retryAfterMs() };
-  }
-  if (load.waitingForModel >= policy.waitingPerModelMax) {
-    return { kind: "refuse", reason: "modelQueueFull", retryAfterMs: retryAfterMs() };
-  }
-  const expiresAtMs = Math.min(turn.deadlineMs, nowMs + policy.waitMsMax[turn.priority]);
-  return { kind: "wait", reason: "roomLeft", expiresAtMs };
+  const finish = load.isRoom ? null : load.foresee();
+  if (finish?.kind === "refuse") return { kind: "refuse", reason: finish.reason };
+  const waitMsMax = load.isRoom ? policy.roomMsMax : policy.waitMsMax[turn.priority];
+  const expiresAtMs = Math.min(turn.deadlineMs, nowMs + waitMsMax);
+  return { kind: "wait", reason: isFull ? "displaces" : "roomLeft", expiresAtMs };
 }

@@ -35,6 +35,7 @@ export class ModelQueue<T> {
   readonly #attained: AttainedService;
   readonly #policy: QueuePolicy;
   #arrivals = 0;
+  #isOverloaded = false;
 
   constructor(policy: QueuePolicy) {
     const attained = createAttainedService(
@@ -49,6 +50,16 @@ export class ModelQueue<T> {
 
   get length(): number {
     return priorities.reduce((sum, priority) => sum + this.#classes[priority].length, 0);
+  }
+
+  /** Work of all that wait, tokens. */
+  get workTokens(): number {
+    return priorities.reduce((sum, priority) => sum + this.#classes[priority].workTokens, 0);
+  }
+
+  /** While it is, no class borrows what is kept for those above it. */
+  setOverloaded(isOverloaded: boolean): void {
+    this.#isOverloaded = isOverloaded;
   }
 
   of(priority: Priority): ClassQueue<T> {
@@ -81,7 +92,8 @@ export class ModelQueue<T> {
   ceilingOf(priority: Priority): number {
     const above = priorities.slice(0, priorities.indexOf(priority));
     const isAboveWaiting = above.some((other) => this.#classes[other].length > 0);
-    return classCeiling(priority, { isAboveWaiting, isOverloaded: false }, this.#policy.ceiling);
+    const input = { isAboveWaiting, isOverloaded: this.#isOverloaded };
+    return classCeiling(priority, input, this.#policy.ceiling);
   }
 
   /** Whether a turn of `priority` that comes now has nobody to wait behind. */
@@ -119,6 +131,24 @@ export class ModelQueue<T> {
       sum += this.#classes[other].workTokens;
     }
     return sum;
+  }
+
+  /**
+   * The waiting turn that gives its place to `turn` when the queue is full: of the least important class that waits, of its
+   * tenant with most work, the last in line. Null where that would be `turn` itself: nobody has less right to the place.
+   */
+  victimFor(turn: QueuedTurn): Queued<T> | null {
+    const own = priorities.indexOf(turn.priority);
+    for (let index = priorities.length - 1; index >= own; index -= 1) {
+      const priority = priorities[index];
+      const queue = priority === undefined ? null : this.#classes[priority];
+      const victim = queue?.mostExpendable() ?? null;
+      if (queue === null || victim === null) continue;
+      if (index > own) return victim;
+      const after = queue.workOfTenant(turn.tenant) + turn.costTokens;
+      return queue.workOfTenant(victim.turn.tenant) > after ? victim : null;
+    }
+    return null;
   }
 
   all(): readonly Queued<T>[] {

@@ -34,8 +34,10 @@ export type NoShardReason =
   | "noShard"
   /** There are shards, and none of them may be used now. */
   | "unhealthy"
-  /** The queue for the model is full. */
+  /** The queue for the model is full, or longer than the turn may wait. */
   | "queueFull"
+  /** The cell is overloaded and serves other turns before this one. */
+  | "shed"
   /** The turn waited as long as its class may wait. */
   | "queueTimeout"
   /** The client's deadline came before a shard was free: expired work is dropped, not run. */
@@ -125,10 +127,16 @@ export function noShardError(
         message: "Every shard that serves this model is full. Try again shortly.",
         retryAfterMs: retryAfterMs ?? policy.saturatedRetryAfterMs,
       };
+    case "shed":
+      return {
+        code: "saturated",
+        message: "There is more work than capacity, and other requests go first. Try again later.",
+        retryAfterMs: retryAfterMs ?? policy.saturatedRetryAfterMs,
+      };
     case "deadlinePassed":
       return {
         code: "deadline_exceeded",
-        message: "No shard was free for the request before its deadline.",
+        message: "No shard could begin the request before its deadline.",
       };
     case "draining":
       return {

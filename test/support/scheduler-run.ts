@@ -1,11 +1,6 @@
-import { createScheduler } from "#regional/scheduler/scheduler.ts";
-import type {
-  Scheduler,
-  SchedulerOptions,
-  Slot,
-  SlotReply,
-  SlotRequest,
-} from "#regional/scheduler/scheduler.ts";
+import { createScheduler } from "#regional/scheduler/cell-scheduler.ts";
+import type { SchedulerOptions } from "#regional/scheduler/cell-scheduler.ts";
+import type { CellScheduler, Slot, SlotReply, SlotRequest } from "#regional/scheduler/scheduler.ts";
 import { createShardBook } from "#regional/scheduler/shard-book.ts";
 import type { ShardBook } from "#regional/scheduler/shard-book.ts";
 import { defaultQueuePolicy } from "#shared/admission/queue-policy.ts";
@@ -19,7 +14,7 @@ import { HandClock } from "./hand-clock.ts";
 export interface SchedulerRun {
   readonly clock: HandClock;
   readonly book: ShardBook;
-  readonly scheduler: Scheduler;
+  readonly scheduler: CellScheduler;
 }
 
 /** What a test changes of a scheduler. */

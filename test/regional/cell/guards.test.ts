@@ -153,7 +153,7 @@ describe("a cell under load", () => {
     const second = cell.put(aTurn());
     await until(async () =>
       (await (await fetch(`${cell.url}/metrics`)).text()).includes(
-        'meridian_queue_turns{model="sim/llama"} 1',
+        'meridian_queue_turns{class="interactive",model="sim/llama"} 1',
       ),
     );
     expect(engine.requests).toHaveLength(1);

@@ -87,7 +87,7 @@ export function replay(input: ReplayInput): ReplayResult {
   const largestKvTokens = Math.max(...fleet.map(({ profile }) => profile.kvTokens));
   const lengths = new Map<number, OutputLength>();
   const events = createEventQueue();
-  const waiting = createWaitingRoom(random);
+  const waiting = createWaitingRoom();
   const homes = new Map<number, Home>();
   const seen = new Set<number>();
   const attempts = new Map<number, Attempt>();
@@ -247,7 +247,7 @@ export function replay(input: ReplayInput): ReplayResult {
       costTokens: cell.workOf(demandOf(id, attempt, Infinity), request.chunks),
       deadlineMs: nowMs + deadlineMs,
     };
-    if (!waiting.enter(id, turn, cell.running(), nowMs)) return end(id, "shed", nowMs);
+    if (!waiting.enter(id, turn, nowMs)) return end(id, "shed", nowMs);
     if (!isLooking) events.push(nowMs + lookMs, "look", 0);
     isLooking = true;
   }

@@ -39,8 +39,6 @@ export interface SimCell {
   ): Dispatch | "full" | "blocked";
   /** Work of a prompt where most of it is cached, tokens. */
   workOf(prompt: PromptDemand, chunks: readonly number[]): number;
-  /** Requests on all shards. */
-  running(): number;
   /** The prompt's first token came. */
   started(dispatch: Dispatch, nowMs: number): void;
   /** The prompt left the shard. `release` says nothing of the shard's health. */
@@ -98,7 +96,6 @@ export function createSimCell({ shards, policy, numbers, random }: SimCellOption
   }
 
   return {
-    running: () => states.reduce((sum, { inFlight }) => sum + inFlight, 0),
     workOf(prompt, chunks) {
       match(prompt, chunks);
       return workOf(

@@ -12,8 +12,8 @@ export interface WaitingRoom {
   isFirst(priority: Priority): boolean;
   /** Saturation from which on a shard is full for the class now. */
   ceilingOf(priority: Priority): number;
-  /** Lets a request wait; false: there is no room. `running`: requests on all shards. */
-  enter(id: number, turn: QueuedTurn, running: number, nowMs: number): boolean;
+  /** Lets a request wait; false: there is no room. */
+  enter(id: number, turn: QueuedTurn, nowMs: number): boolean;
   /** Counts work that a tenant was given. */
   charge(tenant: string, tokens: number, nowMs: number): void;
   /** Takes out who waited too long, then offers the others in the order of service. */
@@ -33,7 +33,7 @@ interface Waiter {
 }
 
 /** Makes an empty room with the product's bounds. */
-export function createWaitingRoom(random: () => number): WaitingRoom {
+export function createWaitingRoom(): WaitingRoom {
   const policy = defaultQueuePolicy;
   const queue = new ModelQueue<Waiter>(policy);
   /** When somebody's time is up next; nobody is looked for before. */
@@ -44,13 +44,15 @@ export function createWaitingRoom(random: () => number): WaitingRoom {
     isFirst: (priority) => queue.isFirst(priority),
     ceilingOf: (priority) => queue.ceilingOf(priority),
     charge: (tenant, tokens, nowMs) => queue.charge(tenant, tokens, nowMs),
-    enter(id, turn, running, nowMs) {
+    enter(id, turn, nowMs) {
       const load = {
         waitingForModel: queue.length,
         waiting: queue.length,
-        runningOfModel: running,
+        canDisplace: false,
+        isRoom: false,
+        foresee: () => ({ kind: "worthwhile", reason: "inTime", waitMs: 0 }) as const,
       };
-      const decision = admitToQueue(turn, load, nowMs, random, policy);
+      const decision = admitToQueue(turn, load, nowMs, policy);
       if (decision.kind === "refuse") return false;
       queue.add(turn, { id, expiresAtMs: decision.expiresAtMs }, nowMs);
       nextExpiryMs = Math.min(nextExpiryMs, decision.expiresAtMs);

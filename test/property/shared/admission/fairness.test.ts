@@ -19,7 +19,7 @@ interface Served {
 
 /** Work that the one server of the model under test does, tokens per second. */
 const tokensPerSecond = 10_000;
-const runMs = 60_000;
+const runMs = 20_000;
 
 /** Runs `demands` against one server that does one turn at a time, in virtual time. */
 function serve(demands: readonly Demand[]): Served {
@@ -49,7 +49,9 @@ function serve(demands: readonly Demand[]): Served {
       // What is left of the step before is not lost.
       busyUntilMs = Math.max(busyUntilMs, nowMs - 10) + (1_000 * costTokens) / tokensPerSecond;
       tokens.set(tenant, (tokens.get(tenant) ?? 0) + costTokens);
-      waitsMs.set(tenant, [...(waitsMs.get(tenant) ?? []), nowMs - queued.enqueuedAtMs]);
+      const waits = waitsMs.get(tenant) ?? [];
+      waits.push(nowMs - queued.enqueuedAtMs);
+      waitsMs.set(tenant, waits);
       return "gone";
     });
   }
@@ -84,7 +86,7 @@ describe("fairness among tenants", () => {
         expect(waits.length).toBeGreaterThan(0);
         expect(Math.max(...waits)).toBeLessThanOrEqual(mostMs);
       }),
-      { numRuns: 60 },
+      { numRuns: 30 },
     );
   });
 

@@ -103,7 +103,7 @@ describe("the scheduler and deadlines", () => {
   it("drops work whose deadline came while it waited, as such and not as a full queue", ({
     expect,
   }) => {
-    const run = aSchedulerRun();
+    const run = aSchedulerRun({ policy: { foresightMsMax: 0 } });
     const held = askForSlot(run);
     const waiting = askForSlot(run, { deadlineMs: run.clock.nowMs() + 700 });
     run.clock.move(699);

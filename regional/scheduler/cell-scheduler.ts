@@ -1,0 +1,337 @@
+import { ModelAdmission } from "#shared/admission/model-admission.ts";
+import type { DispatchVerdict, NextTurn } from "#shared/admission/model-queue.ts";
+import type { QueuePolicy } from "#shared/admission/queue-policy.ts";
+import type { RefusalReason } from "#shared/admission/refusal.ts";
+import type { Queued, QueuedTurn } from "#shared/admission/tenant-line.ts";
+import { priorities } from "#shared/config/topology.ts";
+import type { Priority } from "#shared/config/topology.ts";
+import type { NoShardReason } from "#shared/conversation/turn-failure.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { RandomSource } from "../ports/random.ts";
+import type { CellScheduler, Slot, SlotReply, SlotRequest } from "./scheduler.ts";
+import type { ShardBook } from "./shard-book.ts";
+
+export interface SchedulerOptions {
+  readonly book: ShardBook;
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly policy: QueuePolicy;
+  /** Whether another cell of the jurisdiction has shards of the model; then nobody waits here for the first one to come up. */
+  readonly hasNeighbour?: (model: string) => boolean;
+  /** Told of every turn that is not dispatched. */
+  readonly onRefused?: (model: string, priority: Priority, reason: RefusalReason) => void;
+}
+
+interface Waiter {
+  readonly request: SlotRequest;
+  /** What it is told when its time is over, unless that is its deadline. */
+  readonly expiry: "queueTimeout" | "roomTimeout";
+  readonly settle: (reply: SlotReply) => void;
+  readonly stopTimer: () => void;
+}
+
+/** Rejections that are about one prompt: they say nothing of the next one. */
+const ownRejections: ReadonlySet<string> = new Set([
+  "context",
+  "excluded",
+  "revision",
+  "tenantSet",
+]);
+
+/** The class that a turn waits in: a begun answer is never held up by new ones. */
+function classOf({ hasBegun = false, priority }: SlotRequest): Priority {
+  return hasBegun ? "critical" : priority;
+}
+
+/** Whether a turn is new work. Another try of one that was let in, and the rest of a begun answer, are not. */
+function isArrival({ excluded, hasBegun = false }: SlotRequest): boolean {
+  return excluded.length === 0 && !hasBegun;
+}
+
+/** What the turn's machine is told of a refusal. */
+const told: Readonly<Record<RefusalReason, NoShardReason>> = {
+  shed: "shed",
+  displaced: "shed",
+  longQueue: "shed",
+  predictedLate: "queueFull",
+  waitTooLong: "queueFull",
+  modelQueueFull: "queueFull",
+  cellQueueFull: "queueFull",
+  queueTimeout: "queueTimeout",
+  deadlineTooShort: "deadlinePassed",
+  deadlinePassed: "deadlinePassed",
+  roomTimeout: "unhealthy",
+  draining: "draining",
+};
+
+const deadlineReasons = { late: "deadlinePassed", tooShort: "deadlineTooShort" } as const;
+
+type Chosen = SlotReply & { readonly kind: "chosen" };
+type NotChosen =
+  /** `late`: its deadline has passed; `tooShort`: it would pass before the first token. */
+  | { readonly kind: "full" | "blocked" | "late" | "tooShort" }
+  | (SlotReply & { readonly kind: "none" });
+
+/** The scheduler of one cell. */
+export function createScheduler(options: SchedulerOptions): CellScheduler {
+  const { book, clock, random, policy } = options;
+  const { hasNeighbour = () => true, onRefused = () => {} } = options;
+  const models = new Map<string, ModelAdmission<Waiter>>();
+  for (const { model } of book.statuses(clock.nowMs())) {
+    models.set(model, new ModelAdmission<Waiter>(policy));
+  }
+  let waitingCount = 0;
+  let isDraining = false;
+  const unit = (): number => random.unit();
+
+  function refuse(
+    { model, priority }: SlotRequest,
+    reason: RefusalReason,
+    reply: (reply: SlotReply) => void,
+    retryAfterMs?: number,
+  ): () => void {
+    onRefused(model, priority, reason);
+    const wait = retryAfterMs === undefined ? {} : { retryAfterMs };
+    reply({ kind: "none", reason: told[reason], rejected: [], ...wait });
+    return () => {};
+  }
+
+  function choose(
+    request: SlotRequest,
+    enqueuedAtMs: number,
+    ceiling: number,
+    admission: ModelAdmission<Waiter>,
+  ): Chosen | NotChosen {
+    const nowMs = clock.nowMs();
+    if (request.deadlineMs <= nowMs) return { kind: "late" };
+    const choice = book.choose(request, nowMs, ceiling);
+    if (choice.kind === "none") {
+      const { reason, rejected } = choice;
+      if (reason !== "full") return { kind: "none", reason, rejected };
+      const isOwn = rejected.some((one) => ownRejections.has(one.reason));
+      return { kind: isOwn ? "blocked" : "full" };
+    }
+    const { demand, predicted, reason, rejected, runnersUp, score, shard, spill } = choice;
+    if (nowMs + 1_000 * predicted.ttftSeconds > request.deadlineMs) return { kind: "tooShort" };
+    const dispatch = book.begin(choice, nowMs);
+    const { interTokenSeconds, outputTokens, ttftSeconds } = predicted;
+    const running = admission.began(
+      {
+        tenant: request.tenant,
+        workTokens: demand.workTokens,
+        predictedMs: 1_000 * (ttftSeconds + interTokenSeconds * Math.max(0, outputTokens - 1)),
+      },
+      nowMs,
+    );
+    let isReleased = false;
+    const slot: Slot = {
+      shard,
+      reason,
+      spill,
+      score,
+      runnersUp,
+      predicted,
+      firstToken() {
+        if (!isReleased) book.firstToken(dispatch, clock.nowMs());
+      },
+      release(result, seen) {
+        if (isReleased) return;
+        isReleased = true;
+        book.end(dispatch, result, seen, clock.nowMs());
+        admission.ended(running, result.kind === "succeeded", clock.nowMs());
+        serve(admission);
+      },
+    };
+    return { kind: "chosen", slot, rejected, queueWaitMs: Math.max(0, nowMs - enqueuedAtMs) };
+  }
+
+  /** What follows when a turn has left the queue. */
+  function left({ item }: Queued<Waiter>): void {
+    waitingCount -= 1;
+    item.stopTimer();
+  }
+
+  function drop(
+    admission: ModelAdmission<Waiter>,
+    queued: Queued<Waiter>,
+    reason: RefusalReason,
+  ): void {
+    if (admission.queue.remove(queued)) evict(admission, queued, reason);
+  }
+
+  /** Answers a turn that was taken out of the queue. */
+  function evict(
+    admission: ModelAdmission<Waiter>,
+    queued: Queued<Waiter>,
+    reason: RefusalReason,
+  ): void {
+    left(queued);
+    const { request, settle } = queued.item;
+    const mayReturn = told[reason] === "shed" || told[reason] === "queueTimeout";
+    const retryAfterMs = mayReturn
+      ? admission.retryAfterMs(queued.turn.costTokens, clock.nowMs(), unit)
+      : undefined;
+    refuse(request, reason, settle, retryAfterMs);
+  }
+
+  /** Whether turns wait for the first shard of their model to come up. */
+  function isStarting(model: string, admission: ModelAdmission<Waiter>): boolean {
+    return admission.isStarting && !hasNeighbour(model);
+  }
+
+  function dispatch(
+    { ceiling, queued }: NextTurn<Waiter>,
+    admission: ModelAdmission<Waiter>,
+  ): DispatchVerdict {
+    const { request, settle } = queued.item;
+    const reply = choose(request, queued.enqueuedAtMs, ceiling, admission);
+    switch (reply.kind) {
+      case "full":
+      case "blocked":
+        return reply.kind;
+      case "late":
+      case "tooShort":
+        drop(admission, queued, deadlineReasons[reply.kind]);
+        return "gone";
+      case "none":
+        if (reply.reason === "unhealthy" && isStarting(request.model, admission)) return "full";
+        admission.queue.remove(queued);
+        break;
+      case "chosen":
+        admission.queue.take(queued);
+        break;
+    }
+    left(queued);
+    settle(reply);
+    return "gone";
+  }
+
+  function serve(admission: ModelAdmission<Waiter>): void {
+    if (admission.queue.length === 0) return;
+    admission.queue.serve(clock.nowMs(), (next) => dispatch(next, admission));
+  }
+
+  function enqueue(
+    request: SlotRequest,
+    admission: ModelAdmission<Waiter>,
+    isRoom: boolean,
+    reply: (reply: SlotReply) => void,
+  ): () => void {
+    const nowMs = clock.nowMs();
+    const { deadlineMs, isLaterTurn = false, tenant } = request;
+    const costTokens = book.workOf(request, nowMs);
+    const turn: QueuedTurn = {
+      tenant,
+      priority: classOf(request),
+      isLaterTurn,
+      costTokens,
+      deadlineMs,
+    };
+    const predict = (share: number) => book.foresee(request, share, nowMs);
+    const { decision, evicted } = admission.admit(
+      turn,
+      { waitingInCell: waitingCount, isRoom, predict },
+      nowMs,
+    );
+    if (decision.kind === "refuse") {
+      const wait = admission.retryAfterMs(costTokens, nowMs, unit);
+      return refuse(request, decision.reason, reply, wait);
+    }
+    if (evicted !== null) drop(admission, evicted, "displaced");
+    const expiry = isRoom ? "roomTimeout" : "queueTimeout";
+    const stopTimer = clock.after(decision.expiresAtMs - nowMs, () => {
+      drop(admission, queued, clock.nowMs() >= deadlineMs ? "deadlinePassed" : expiry);
+    });
+    const queued = admission.add(turn, { request, expiry, settle: reply, stopTimer }, nowMs);
+    waitingCount += 1;
+    return () => {
+      if (admission.queue.remove(queued)) left(queued);
+    };
+  }
+
+  function acquire(request: SlotRequest, reply: (reply: SlotReply) => void): () => void {
+    if (isDraining) return refuse(request, "draining", reply);
+    const admission = models.get(request.model);
+    if (admission === undefined) {
+      reply({ kind: "none", reason: "noShard", rejected: [] });
+      return () => {};
+    }
+    const nowMs = clock.nowMs();
+    if (isArrival(request)) {
+      const { affinityKey, isLaterTurn = false, priority, tenant } = request;
+      const subject = { tenant, user: affinityKey, priority, isLaterTurn };
+      const shed = admission.screen(subject, nowMs, unit);
+      if (shed !== null) return refuse(request, "shed", reply, shed.retryAfterMs);
+    }
+    const priority = classOf(request);
+    // Whoever waits already, no less important, is served first, also when a slot is free for this one.
+    const chosen: Chosen | NotChosen = admission.queue.isFirst(priority)
+      ? choose(request, nowMs, admission.queue.ceilingOf(priority), admission)
+      : { kind: "full" };
+    switch (chosen.kind) {
+      case "late":
+      case "tooShort":
+        return refuse(request, deadlineReasons[chosen.kind], reply);
+      case "full":
+      case "blocked":
+        return enqueue(request, admission, false, reply);
+      case "none":
+        if (chosen.reason === "unhealthy" && isStarting(request.model, admission)) {
+          return enqueue(request, admission, true, reply);
+        }
+        break;
+      case "chosen":
+        break;
+    }
+    reply(chosen);
+    return () => {};
+  }
+
+  function freeSlots(model: string): number {
+    let free = 0;
+    for (const shard of book.statuses(clock.nowMs())) {
+      if (shard.model !== model || !shard.isUsable) continue;
+      free += Math.max(0, shard.concurrentRequestsMax - shard.inFlight);
+    }
+    return free;
+  }
+
+  return {
+    acquire,
+    wake() {
+      for (const [model, admission] of models) {
+        for (const queued of admission.tick(clock.nowMs(), () => freeSlots(model))) {
+          evict(admission, queued, "longQueue");
+        }
+        serve(admission);
+      }
+    },
+    waiting: () => {
+      const counts = [...models].map(([model, { queue }]) => [model, queue.length] as const);
+      return new Map(counts.filter(([, count]) => count > 0));
+    },
+    queues: () => {
+      const nowMs = clock.nowMs();
+      return [...models].flatMap(([model, admission]) =>
+        priorities.map((priority) => {
+          const queue = admission.queue.of(priority);
+          const oldest = queue.oldest();
+          return {
+            model,
+            priority,
+            waiting: queue.length,
+            oldestMs: oldest === null ? 0 : Math.max(0, nowMs - oldest.enqueuedAtMs),
+            isOverloaded: admission.isOverloaded(priority),
+          };
+        }),
+      );
+    },
+    shedRatios: () => new Map([...models].map(([model, { shedRatio }]) => [model, shedRatio])),
+    drain() {
+      isDraining = true;
+      for (const admission of models.values()) {
+        for (const queued of admission.queue.all()) drop(admission, queued, "draining");
+      }
+    },
+  };
+}
