@@ -42,7 +42,7 @@ function readOptions(): DrillOptions {
 async function openSystem(options: DrillOptions): Promise<DrilledSystem> {
   if (options.attachPath !== null) return attachSystem(resolve(options.attachPath));
   log("starting an own system …");
-  return startOwnSystem(root, (text) => log(`npm run dev: ${text}`));
+  return startOwnSystem(root, (text) => log(`npm run dev: ${text}`), stopping.signal);
 }
 
 /** Runs a drill and stops its system; what is left running fails the drill. @throws SystemError when it cannot be run. */

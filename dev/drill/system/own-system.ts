@@ -30,6 +30,7 @@ const outputCharactersMax = 4_000;
 export async function startOwnSystem(
   root: string,
   onMessage: (line: string) => void,
+  signal: AbortSignal,
 ): Promise<DrilledSystem> {
   const folder = mkdtempSync(join(tmpdir(), "meridian-drill-"));
   const { file, flows } = drillTopology(readTopologyFile(join(root, "topology.jsonc")).file, model);
@@ -77,7 +78,11 @@ export async function startOwnSystem(
     return left.map(({ pid, group }) => `${leaders.get(group) ?? "?"} (process ${pid})`);
   }
 
-  await waitFor(() => existsSync(devPath) || !isRunning(child), startMsMax);
+  await waitFor(() => existsSync(devPath) || !isRunning(child) || signal.aborted, startMsMax);
+  if (signal.aborted) {
+    await stop();
+    throw new SystemError(String(signal.reason));
+  }
   if (learn() === null) {
     await stop();
     throw new SystemError(`npm run dev did not start:\n${output}`);
