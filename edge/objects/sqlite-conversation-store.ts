@@ -37,6 +37,23 @@ interface ItemRow extends Record<string, SqlStorageValue> {
   is_tombstone: number;
 }
 
+/** The columns of {@link itemOfColumns}, in its order. */
+const itemColumns = "seq, id, type, turn_random, json, created_at_ms, is_tombstone";
+
+/** An item from its columns: a history is read at each turn, and rows as objects cost twice as much. */
+function itemOfColumns(columns: readonly SqlStorageValue[]): StoredItem {
+  const [seq, id, type, turnRandom, json, createdAtMs, isTombstone] = columns;
+  return {
+    seq: Number(seq),
+    id: String(id),
+    type: String(type),
+    turnRandom: typeof turnRandom === "string" ? turnRandom : null,
+    json: String(json),
+    createdAtMs: Number(createdAtMs),
+    isTombstone: isTombstone === 1,
+  };
+}
+
 function itemOf(row: ItemRow): StoredItem {
   return {
     seq: row.seq,
@@ -169,15 +186,13 @@ export class SqliteConversationStore implements ConversationStore {
 
   readItems(fromSeq: number, toSeq: number, limit: number): readonly StoredItem[] {
     if (!this.#tablesExist()) return [];
-    return this.#sql
-      .exec<ItemRow>(
-        "SELECT * FROM items WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?",
-        fromSeq,
-        toSeq,
-        limit,
-      )
-      .toArray()
-      .map(itemOf);
+    const rows = this.#sql.exec(
+      `SELECT ${itemColumns} FROM items WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?`,
+      fromSeq,
+      toSeq,
+      limit,
+    );
+    return Array.from(rows.raw(), itemOfColumns);
   }
 
   readItemsDescending(fromSeq: number, toSeq: number, limit: number): readonly StoredItem[] {
@@ -197,8 +212,11 @@ export class SqliteConversationStore implements ConversationStore {
     this.#createTables();
     const { body, ...rest } = turn;
     // The body is written once, at the end, and may be larger than a row.
-    if (body === null) this.#sql.exec("DELETE FROM texts WHERE turn_random = ?", turn.turnRandom);
-    else {
+    if (body === null) {
+      // A running turn has not had one yet.
+      if (turn.state !== "running")
+        this.#sql.exec("DELETE FROM texts WHERE turn_random = ?", turn.turnRandom);
+    } else {
       pieces(body).forEach((text, part) => {
         this.#sql.exec(
           "INSERT OR REPLACE INTO texts (turn_random, part, text) VALUES (?, ?, ?)",
