@@ -36,9 +36,14 @@ async function complete(
   c: Context<EdgeEnvironment>,
 ): Promise<Response> {
   const { request, body } = await readRequest(c, parseChatRequest);
-  const prepared = await prepareTurn(deps, facts, { api: "chat", generation: request });
-  const idempotency = await readIdempotency(deps, facts, c, path, body);
   const conversationHeader = c.req.header("x-meridian-conversation");
+  const prepared = await prepareTurn(deps, facts, {
+    api: "chat",
+    generation: request,
+    bodyBytes: body.bytes.length,
+    hasHistory: conversationHeader !== undefined,
+  });
+  const idempotency = await readIdempotency(deps, facts, c, path, body);
   if (conversationHeader === undefined && idempotency === null && !request.isStored) {
     const messages = toEngineMessages(request.messages);
     const engineBody = { ...request.engineBody, messages };

@@ -22,7 +22,12 @@ interface EngineApi {
 async function run(deps: EdgeDeps, c: Context<EdgeEnvironment>, api: EngineApi): Promise<Response> {
   const facts = factsOf(c);
   const { request, body } = await readRequest(c, api.parse);
-  const prepared = await prepareTurn(deps, facts, { api: api.api, generation: request });
+  const prepared = await prepareTurn(deps, facts, {
+    api: api.api,
+    generation: request,
+    bodyBytes: body.bytes.length,
+    hasHistory: false,
+  });
   const idempotency = await readIdempotency(deps, facts, c, api.path, body);
   if (idempotency === null) {
     return respond(c, await runStateless(deps, facts, prepared, request.engineBody));

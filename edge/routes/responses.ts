@@ -121,7 +121,9 @@ async function runUnstored(
   const own = newItemsToRecords(items, itemIdMinter(stem));
   const engine = engineBodyOf(prepared, [...history, ...own]);
   if (!engine.ok) throwRefusal(engine.error);
-  return runStateless(deps, facts, prepared, engine.body);
+  const { promptTokensEstimate } = engine;
+  const generation = { ...prepared.generation, promptTokensEstimate };
+  return runStateless(deps, facts, { ...prepared, generation }, engine.body);
 }
 
 /** How long a background response may take when its client does not say, ms: nobody waits for it on a connection. */
@@ -147,6 +149,11 @@ async function create(
   const prepared = await prepareTurn(deps, facts, {
     api: "responses",
     generation: request,
+    bodyBytes: body.bytes.length,
+    hasHistory:
+      request.previousResponseId !== null ||
+      request.conversationId !== null ||
+      request.items.some(isItemReference),
     echo: request.echo,
     mayTruncate: request.truncation === "auto",
   });

@@ -13,6 +13,9 @@ export interface PreparedTurn {
   readonly api: Api;
   readonly generation: GenerationRequest;
   readonly model: ModelDescription;
+  /** Bytes of the body, and whether it refers to a stored history: the most that the prompt can cost. */
+  readonly bodyBytes: number;
+  readonly hasHistory: boolean;
   /** Request fields that the answer repeats; empty but for responses. */
   readonly echo: JsonObject;
   /** A keyed hash that prompts with a shared prefix have in common; scoped by tenant, jurisdiction and model. */
@@ -92,12 +95,14 @@ export async function prepareTurn(
   request: {
     readonly api: Api;
     readonly generation: GenerationRequest;
+    readonly bodyBytes: number;
+    readonly hasHistory: boolean;
     readonly echo?: JsonObject;
     /** Whether the history may be cut to fit; the prompt's length is then judged later. */
     readonly mayTruncate?: boolean;
   },
 ): Promise<PreparedTurn> {
-  const { api, generation, echo = {}, mayTruncate = false } = request;
+  const { api, generation, bodyBytes, hasHistory, echo = {}, mayTruncate = false } = request;
   const model = findModel(facts, generation.model);
   checkCapabilities(api, model, generation);
   if (!mayTruncate && api !== "embeddings") {
@@ -109,5 +114,5 @@ export async function prepareTurn(
     if (refusal !== null) throwRefusal(refusal);
   }
   const affinityKey = await affinityKeyOf(deps, facts, generation);
-  return { api, generation, model, echo, affinityKey };
+  return { api, generation, model, bodyBytes, hasHistory, echo, affinityKey };
 }

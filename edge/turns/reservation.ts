@@ -1,4 +1,5 @@
 import { costMicroUsd } from "#shared/budget/cost.ts";
+import { needOf } from "#shared/budget/need.ts";
 import { rateLimitHeaders } from "#shared/budget/rate-limit-headers.ts";
 import type { SettleInput } from "#shared/budget/rpc.ts";
 import type { ModelDescription } from "#shared/config/topology.ts";
@@ -8,11 +9,6 @@ import type { EdgeDeps } from "../ports.ts";
 import type { RequestFacts } from "../request-facts.ts";
 import type { PreparedTurn } from "./prepared-turn.ts";
 
-/**
- * Tokens reserved per choice when the client set no maximum and only a rate is limited: a rate is a quota, settled by
- * what was used, and the whole context of a model would refuse a tenant's second request.
- */
-const completionTokensAssumed = 4_096;
 /** A reservation outlives the deadline by this, ms: the settlement is sent after the end. */
 const settlementGraceMs = 60_000;
 
@@ -40,16 +36,6 @@ export type Used =
   /** The cell was asked and its outcome never came: all that was reserved. */
   | { readonly kind: "unknown" }
   | { readonly kind: "nothing" };
-
-/** The most that the answer can have, over all choices. */
-function completionTokensMax(prepared: PreparedTurn, hasBudget: boolean): number {
-  const { api, generation, model } = prepared;
-  if (api === "embeddings") return 0;
-  // The context is shared by prompt and answer; a budget must hold even when the model uses all of it.
-  const rest = Math.max(0, model.contextTokensMax - generation.promptTokensEstimate);
-  const assumed = hasBudget ? rest : Math.min(rest, completionTokensAssumed);
-  return (generation.completionTokensMax ?? assumed) * generation.choices;
-}
 
 /** The model whose price is charged: the one that answered, which a smaller one may have (docs/degradation.md). */
 function answeredBy(facts: RequestFacts, prepared: PreparedTurn, used: Used): ModelDescription {
@@ -89,20 +75,16 @@ export async function reserve(
   if (all.every((each) => Object.values(each).every((limit) => limit === undefined))) {
     return { kind: "reserved", id: null, headers: {}, settle: () => undefined };
   }
-  const hasBudget = all.some(
-    ({ budgetMicroUsdPerDay, budgetMicroUsdPerMonth }) =>
-      budgetMicroUsdPerDay !== undefined || budgetMicroUsdPerMonth !== undefined,
+  const { api, generation, model, bodyBytes, hasHistory } = prepared;
+  const need = needOf(
+    { ...generation, api, bodyBytes, hasHiddenParts: hasHistory || generation.hasImages },
+    model,
   );
-  const prompt = prepared.generation.promptTokensEstimate;
   const owner = { tenant: tenant.id, jurisdiction: jurisdiction.id, reservationId };
   const result = await deps.ledger.reserve({
     ...owner,
     keyId: key.id,
-    tokens: prompt + completionTokensMax(prepared, false),
-    costMicroUsd: costMicroUsd(prepared.model, {
-      prompt,
-      completion: completionTokensMax(prepared, hasBudget),
-    }),
+    ...need,
     limits,
     expiresAtMs: facts.deadlineMs + settlementGraceMs,
   });

@@ -1,6 +1,6 @@
 import * as z from "zod";
 import type { JsonObject, JsonValue } from "../json.ts";
-import { estimateTokens, imageTokens } from "./estimate-tokens.ts";
+import { estimateTokens, imageTokens, messageTokens } from "./estimate-tokens.ts";
 import { isJsonObject } from "./parse-json-body.ts";
 import { refuseType } from "./refusals.ts";
 import type { Refused } from "./refusals.ts";
@@ -145,7 +145,7 @@ export function estimateMessages(messages: readonly JsonObject[]): number {
   let tokens = 0;
   for (const each of messages) {
     const { text, images } = measureMessage(each);
-    tokens += estimateTokens(text) + images * imageTokens;
+    tokens += messageTokens + estimateTokens(text) + images * imageTokens;
   }
   return tokens;
 }

@@ -32,7 +32,7 @@ export interface GenerationRequest {
    * without nulls; for chat and responses in chat's names and without `messages`.
    */
   readonly engineBody: JsonObject;
-  /** Characters / 4 and 765 per image, of what this request carries (not of a stored history). Never for a bill. */
+  /** Estimated from the text, with 765 per image, of what this request carries (not of a stored history). Never for a bill. */
   readonly promptTokensEstimate: number;
   /** The first 1,024 characters of the prompt, for the keyed hash by which prompts with a shared prefix meet. */
   readonly affinityText: string;

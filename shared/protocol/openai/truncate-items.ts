@@ -88,7 +88,7 @@ function cutsOf(items: readonly JsonObject[], begin: number): boolean[] {
  * Makes a history fit the model's context. `auto` drops the oldest items, as few as are enough; leading system and
  * developer messages stay, a call and its output stay or go together, the newest item stays. `disabled`, and a history
  * that cannot be cut enough, is `context_length_exceeded`. `overheadTokens` counts what is sent besides the items
- * (instructions, tools). The estimate is characters / 4 and 765 per image. Linear.
+ * (instructions, tools). Linear.
  */
 export function truncateItems(
   records: readonly ItemRecord[],

@@ -227,7 +227,7 @@ describe("a chat request that is read", () => {
       userKey: null,
       capabilities: ["chat"],
       engineBody: {},
-      promptTokensEstimate: 2,
+      promptTokensEstimate: 7,
       affinityText: "hello\n",
       hasImages: false,
       messages: [user],

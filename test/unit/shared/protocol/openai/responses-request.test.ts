@@ -152,7 +152,7 @@ describe("a responses request that is read", () => {
       userKey: null,
       capabilities: ["chat"],
       engineBody: {},
-      promptTokensEstimate: 2,
+      promptTokensEstimate: 7,
       affinityText: "hello\n",
       hasImages: false,
       items: [{ type: "message", role: "user", content: [{ type: "input_text", text: "hello" }] }],
@@ -291,7 +291,7 @@ describe("a responses request that is read", () => {
     const content = [{ type: "input_image", image_url: "https://a.example/x.png" }];
     const request = read(aResponse({ input: [{ role: "user", content }] }));
     expect(request.capabilities).toEqual(["chat", "vision"]);
-    expect(request.promptTokensEstimate).toBe(765);
+    expect(request.promptTokensEstimate).toBe(770);
   });
 
   it("takes a background response, which is stored, and repeats that in the answer", ({

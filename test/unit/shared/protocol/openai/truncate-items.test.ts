@@ -1,5 +1,6 @@
 import { describe, it } from "vitest";
 import { checkContextLength, truncateItems } from "#shared/protocol/openai/truncate-items.ts";
+import { messageTokens } from "#shared/protocol/openai/estimate-tokens.ts";
 import type { ItemRecord } from "#shared/protocol/internal/turn-outcome.ts";
 import type { JsonObject } from "#shared/protocol/json.ts";
 
@@ -7,14 +8,19 @@ function record(id: string, item: JsonObject & { readonly type: string }): ItemR
   return { id, type: item.type, json: JSON.stringify({ id, ...item }) };
 }
 
-/** A message of exactly `tokens` estimated tokens. */
+/** A text of exactly `tokens` estimated tokens. */
+function words(tokens: number): string {
+  return Array.from({ length: tokens }, () => "x").join(" ");
+}
+
+/** A message of exactly `tokens` estimated tokens, with the 5 that stand around each. */
 function message(id: string, role: string, tokens: number): ItemRecord {
-  const content = [{ type: "input_text", text: "x".repeat(tokens * 4) }];
+  const content = [{ type: "input_text", text: words(tokens - messageTokens) }];
   return record(id, { type: "message", role, content });
 }
 
 function output(callId: string, tokens: number): ItemRecord {
-  const fields = { call_id: callId, output: "x".repeat(tokens * 4) };
+  const fields = { call_id: callId, output: words(tokens) };
   return record(`out_${callId}`, { type: "function_call_output", ...fields });
 }
 
@@ -130,7 +136,7 @@ describe("a history with truncation auto", () => {
   it("counts an image as 765 tokens", ({ expect }) => {
     const content = [{ type: "input_image", image_url: "https://a.example/b.png" }];
     const items = [record("i", { type: "message", role: "user", content })];
-    expect(truncateItems(items, "auto", 0, fit(1000))).toMatchObject({ promptTokensEstimate: 765 });
+    expect(truncateItems(items, "auto", 0, fit(1000))).toMatchObject({ promptTokensEstimate: 770 });
   });
 });
 
