@@ -9,6 +9,7 @@ import { createCellFetch, createCellRequest } from "./adapters/cell-fetch.ts";
 import type { CellRequest } from "./adapters/cell-fetch.ts";
 import { createPorts } from "./adapters/conversation-ports.ts";
 import { createHealthHints } from "./adapters/health-hints.ts";
+import { createSentSince } from "./adapters/sent-since.ts";
 import { createIdentifierPort } from "./adapters/identifier-port.ts";
 import { createKeyVerifier } from "./adapters/key-verifier.ts";
 import { createLog } from "./adapters/logger.ts";
@@ -86,10 +87,12 @@ function createRankCells(config: EdgeConfig, log: Log): RankCells {
     nowMs: now,
     onFailure: (reason) => log("warn", "hintsFailed", { reason }),
   });
+  const sent = createSentSince();
   return (question, waitUntil) => {
     hints.refresh(waitUntil);
     const own = topology.jurisdictions.get(question.jurisdiction);
     if (own === undefined) return { cells: [] };
+    const known = hints.read(own.id);
     const choice = chooseCells(
       {
         cells: own.cells,
@@ -98,12 +101,15 @@ function createRankCells(config: EdgeConfig, log: Log): RankCells {
         model: question.model,
         homeCell: question.homeCell,
         affinityKey: question.affinityKey,
-        hints: hints.read(own.id),
+        priority: question.priority,
+        hints: known,
+        sentSince: sent.since(known),
       },
       now(),
       Math.random,
     );
     if (choice.kind === "none") return { cells: [] };
+    sent.note(choice.cells[0]);
     const byId = new Map(own.cells.map((cell) => [cell.id, cell]));
     return {
       cells: choice.cells

@@ -40,7 +40,7 @@ function chooseIn(hints: HintsUnderTest, affinityKey = "key"): ChooseCellResult 
   const own = cells.filter(({ jurisdiction }) => jurisdiction === eu);
   const input = { cells: own, shards, jurisdiction: eu, model, homeCell: null, affinityKey };
   return chooseCells(
-    { ...input, hints: hints.read(eu) },
+    { ...input, priority: "interactive", hints: hints.read(eu) },
     kv.nowMs(),
     () => 0.5,
     defaultChooseCellPolicy,

@@ -1,4 +1,5 @@
-import { describe, it } from "vitest";
+import { describe, expect, it } from "vitest";
+import { seededRandom } from "#dev/simulated-engine/model/step-time.ts";
 import type { CellDescription, ShardDescription } from "#shared/config/topology.ts";
 import type { CellHint, ShardHint } from "#shared/health/hint.ts";
 import type { CellId, Jurisdiction, RegionId, ShardId } from "#shared/residency/brands.ts";
@@ -66,6 +67,7 @@ function anInput(overrides: Partial<ChooseCellInput> = {}): ChooseCellInput {
     model,
     homeCell: null,
     affinityKey: "tenant|prefix",
+    priority: "interactive",
     hints: new Map(),
     ...overrides,
   };
@@ -206,5 +208,127 @@ describe("chooseCells", () => {
     expect(choose({ model: "other" })).toMatchObject({ kind: "none", reason: "noCell" });
     const excluded = new Set([west, north, central]);
     expect(choose({ excluded })).toMatchObject({ kind: "none", reason: "allExcluded" });
+  });
+});
+
+/** Hints of a cell with this many of its 64 in flight. */
+function carrying(
+  cell: CellId,
+  inFlight: number,
+  overrides: Partial<CellHint> = {},
+  queued = 0,
+): CellHint {
+  const shard = { ...aShardHint(`${cell}/llama-0`, 1), inFlight, queued };
+  return aHint(cell, { shards: [shard], ...overrides });
+}
+
+/** How often each cell comes first in 2,000 draws of one key. */
+function drawn(overrides: Partial<ChooseCellInput>): ReadonlyMap<CellId, number> {
+  const random = seededRandom(7);
+  const firsts = new Map<CellId, number>();
+  for (let draw = 0; draw < 2_000; draw += 1) {
+    const choice = choose(overrides, random);
+    if (choice.kind === "none") throw new Error(choice.reason);
+    expect(choice.cells).toHaveLength(3);
+    const [first = west] = choice.cells;
+    firsts.set(first, (firsts.get(first) ?? 0) + 1 / 2_000);
+  }
+  return firsts;
+}
+
+describe("chooseCells when the first choice is full", () => {
+  const keyOf = (cell: CellId): string => {
+    for (let index = 0; ; index += 1) {
+      const choice = choose({ affinityKey: `key ${index}` });
+      if (choice.kind === "ranked" && choice.cells[0] === cell) return `key ${index}`;
+    }
+  };
+  const affinityKey = keyOf(west);
+
+  it("takes the emptiest while its hint is fresh, and keeps every cell in the list", () => {
+    const hints = hintsOf(carrying(west, 63), carrying(north, 40), carrying(central, 10));
+    expect(choose({ affinityKey, hints })).toMatchObject({
+      reason: "waterFill",
+      cells: [central, north, west],
+    });
+  });
+
+  it("keeps to the key while the first has room, however much emptier another is", () => {
+    const hints = hintsOf(carrying(west, 50), carrying(north, 0), carrying(central, 0));
+    expect(choose({ affinityKey, hints })).toMatchObject({ reason: "rendezvous" });
+  });
+
+  it("spreads by room the older the hints are: nobody is the best of a stale list", () => {
+    const at = (ageMs: number): ReadonlyMap<CellId, number> => {
+      const atMs = nowMs - ageMs;
+      const hints = hintsOf(
+        carrying(west, 64, { atMs }),
+        carrying(north, 24, { atMs }),
+        carrying(central, 8, { atMs }),
+      );
+      return drawn({ affinityKey, hints });
+    };
+    expect(at(0).get(central)).toBeCloseTo(1, 9);
+    const soon = at(10_000).get(north) ?? 0;
+    const late = at(60_000).get(north) ?? 0;
+    expect(soon).toBeGreaterThan(0.15);
+    expect(late).toBeGreaterThan(soon);
+    expect(late).toBeLessThan(0.5);
+  });
+
+  it("counts what it sent itself since the hint", () => {
+    const hints = hintsOf(carrying(west, 40), carrying(north, 30), carrying(central, 30));
+    const sentSince = new Map([[west, 20]]);
+    expect(choose({ affinityKey, hints })).toMatchObject({ reason: "rendezvous" });
+    expect(choose({ affinityKey, hints, sentSince })).toMatchObject({ reason: "waterFill" });
+  });
+
+  it("doubts an older hint more, and none of an idle cell", () => {
+    const old = { atMs: nowMs - 64_000 };
+    const busy = hintsOf(carrying(west, 40, old));
+    expect(choose({ affinityKey, hints: busy })).toMatchObject({ reason: "waterFill" });
+    const fresh = hintsOf(carrying(west, 40));
+    expect(choose({ affinityKey, hints: fresh })).toMatchObject({ reason: "rendezvous" });
+    const idle = hintsOf(carrying(west, 0, old));
+    expect(choose({ affinityKey, hints: idle })).toMatchObject({ reason: "rendezvous" });
+  });
+
+  it("is full for a class at its ceiling, and at the level from which the cell refuses it", () => {
+    const hints = hintsOf(carrying(west, 40));
+    const reasonFor = (
+      priority: ChooseCellInput["priority"],
+      known: ChooseCellInput["hints"],
+    ): string => choose({ affinityKey, priority, hints: known }).reason;
+    expect(reasonFor("batch", hints)).toBe("waterFill");
+    expect(reasonFor("interactive", hints)).toBe("rendezvous");
+    const third = hintsOf(carrying(west, 0, { level: 3 }));
+    expect(reasonFor("batch", third)).toBe("waterFill");
+    expect(reasonFor("standard", third)).toBe("rendezvous");
+    const fourth = hintsOf(carrying(west, 0, { level: 4 }));
+    expect(reasonFor("interactive", fourth)).toBe("waterFill");
+    expect(reasonFor("critical", fourth)).toBe("rendezvous");
+  });
+
+  it("shares among all when all are full, and leaves nobody out", () => {
+    const hints = hintsOf(...[west, north, central].map((cell) => carrying(cell, 64, {}, 20)));
+    for (const share of drawn({ affinityKey, hints }).values()) expect(share).toBeCloseTo(1 / 3, 1);
+  });
+
+  it("prefers a near cell with room to an emptier one far away, and that to a full near one", () => {
+    const near = new Set([west, north]);
+    const some = hintsOf(carrying(west, 64), carrying(north, 40), carrying(central, 0));
+    expect(choose({ affinityKey, near, hints: some })).toMatchObject({
+      cells: [north, central, west],
+    });
+    const full = hintsOf(carrying(west, 64), carrying(north, 64), carrying(central, 0));
+    expect(choose({ affinityKey, near, hints: full })).toMatchObject({ cells: [central, {}, {}] });
+  });
+
+  it("goes home all the same", () => {
+    const hints = hintsOf(carrying(west, 64), carrying(north, 0), carrying(central, 0));
+    expect(choose({ homeCell: west, hints })).toMatchObject({
+      reason: "home",
+      cells: [west, {}, {}],
+    });
   });
 });
