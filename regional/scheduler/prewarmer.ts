@@ -16,7 +16,8 @@ import type { ShardId } from "#shared/residency/brands.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Engine } from "../ports/engine.ts";
 import type { PromptKeys } from "./prompt-keys.ts";
-import type { ShardBook, ShardChoice } from "./shard-book.ts";
+import type { ShardBook } from "./shard-book.ts";
+import type { ShardChoice } from "./shard-choice.ts";
 
 /** Longest prefill that is waited for, ms; as long as a turn waits for its first token. */
 const prefillTimeoutMs = 45_000;

@@ -5,7 +5,7 @@ import type { RejectedCandidate } from "#shared/protocol/internal/turn-outcome.t
 import type { EngineRequest } from "#shared/protocol/internal/turn-request.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
 import type { Spill } from "#shared/routing/next-home.ts";
-import type { AnswerSeen, ChoiceReason, PredictedTimes } from "./shard-book.ts";
+import type { AnswerSeen, ChoiceReason, PredictedTimes } from "./shard-choice.ts";
 
 /** What a turn wants a shard for. */
 export interface SlotRequest {

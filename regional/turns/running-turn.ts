@@ -19,7 +19,7 @@ import type { Spill } from "#shared/routing/next-home.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Engine, EngineSink } from "../ports/engine.ts";
 import type { PromptKeys } from "../scheduler/prompt-keys.ts";
-import type { AnswerSeen } from "../scheduler/shard-book.ts";
+import type { AnswerSeen } from "../scheduler/shard-choice.ts";
 import type { Scheduler, Slot } from "../scheduler/scheduler.ts";
 import type { FrameLog } from "./frame-log.ts";
 import type { TurnObserver } from "./turn-observer.ts";

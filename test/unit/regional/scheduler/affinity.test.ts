@@ -1,6 +1,7 @@
 import { describe, it } from "vitest";
 import { createShardBook } from "#regional/scheduler/shard-book.ts";
-import type { AnswerSeen, ShardBook, ShardChoice } from "#regional/scheduler/shard-book.ts";
+import type { ShardBook } from "#regional/scheduler/shard-book.ts";
+import type { AnswerSeen, ShardChoice } from "#regional/scheduler/shard-choice.ts";
 import type { SlotRequest } from "#regional/scheduler/scheduler.ts";
 import { defaultBreakerPolicy } from "#shared/breaker/breaker-policy.ts";
 import type { ShardDescription } from "#shared/config/topology.ts";
