@@ -179,6 +179,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
       cell: cell.id,
       region: cell.region,
       scheduler,
+      guards: overload.guards,
       engines,
       createEncoder,
       contextTokensMax,

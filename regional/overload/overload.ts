@@ -6,11 +6,13 @@ import type { MetricsRegistry } from "#shared/telemetry/metrics.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { RandomSource } from "../ports/random.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
+import type { TurnGuards } from "../turns/turn-guards.ts";
 import type { ShardStatus } from "../scheduler/shard-book.ts";
 import { createDegrader } from "./degrader.ts";
 import type { DegradeTurn } from "./degrader.ts";
 import { deferBatch } from "./deferred-batch.ts";
 import type { DeferringScheduler } from "./deferred-batch.ts";
+import { createTurnGuards } from "./guards.ts";
 import { createLevelSource } from "./level-source.ts";
 import type { LevelSource } from "./level-source.ts";
 import { registerOverloadGauges } from "./overload-gauges.ts";
@@ -22,6 +24,7 @@ export interface Overload {
   /** The cell's scheduler, watched, with batch kept back where the level asks for it. */
   readonly scheduler: DeferringScheduler;
   readonly degrade: DegradeTurn;
+  readonly guards: TurnGuards;
   /** Call ten times a second. */
   tick(): void;
 }
@@ -74,6 +77,7 @@ export function createOverload(options: OverloadOptions): Overload {
   return {
     level,
     scheduler,
+    guards: createTurnGuards({ level, clock, random, metrics }),
     degrade: createDegrader({ cell: id, jurisdiction, topology, level, statuses, random, metrics }),
     tick() {
       level.tick();

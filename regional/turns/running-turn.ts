@@ -20,8 +20,9 @@ import type { Clock } from "../ports/clock.ts";
 import type { Engine, EngineSink } from "../ports/engine.ts";
 import type { PromptKeys } from "../scheduler/prompt-keys.ts";
 import type { AnswerSeen } from "../scheduler/shard-choice.ts";
-import type { Scheduler, Slot } from "../scheduler/scheduler.ts";
+import type { Scheduler, Slot, SlotRequest } from "../scheduler/scheduler.ts";
 import type { FrameLog } from "./frame-log.ts";
+import type { TurnGuards } from "./turn-guards.ts";
 import type { TurnObserver } from "./turn-observer.ts";
 
 /**
@@ -29,6 +30,9 @@ import type { TurnObserver } from "./turn-observer.ts";
  * its frames are kept until they are acknowledged.
  */
 const unreadBytesMax = 256 * 1024;
+
+/** What a shard has given that was never asked for again. */
+const nothingSeen: AnswerSeen = { tokens: 0, prompt: null };
 
 /** What running a turn needs. */
 export interface RunningTurnDeps {
@@ -42,6 +46,7 @@ export interface RunningTurnDeps {
   readonly clock: Clock;
   readonly policy: TurnPolicy;
   readonly observer: TurnObserver;
+  readonly guards: TurnGuards;
 }
 
 /** One turn that this cell runs or ran. */
@@ -76,7 +81,7 @@ export function startTurn(
   frames: FrameLog,
   deps: RunningTurnDeps,
 ): RunningTurn {
-  const { clock, observer, policy } = deps;
+  const { clock, guards, observer, policy } = deps;
   let request = begunWith;
   const rendering = createTurnRendering({ ...deps, request: begunWith });
   const isStateless = request.lane === "stateless";
@@ -84,13 +89,17 @@ export function startTurn(
   const begunSignal = Promise.withResolvers<void>();
   const endedSignal = Promise.withResolvers<TurnEnding>();
   const pending: TurnEvent[] = [];
+  const conditions = guards.conditions(begunWith);
   let isStepping = false;
   let state: TurnState = initialTurnState();
   let ending: TurnEnding | null = null;
-  let slot: Slot | null = null;
+  /** Places of the dispatches that run, by their number: one, or two while a hedge runs. */
+  const slots = new Map<number, Slot>();
+  const controllers = new Map<number, AbortController>();
+  /** The place that was chosen and not dispatched to yet. */
+  let chosen: Slot | null = null;
   let keys: readonly number[] | null = null;
   let spill: Spill | null = null;
-  let running: AbortController | null = null;
   let stopChoosing = (): void => {};
   let isPaused = false;
   let readers = 0;
@@ -100,11 +109,15 @@ export function startTurn(
     if (isStepping) return;
     isStepping = true;
     for (let next = pending.shift(); next !== undefined; next = pending.shift()) {
-      const step = stepTurn(state, next, request, clock.nowMs(), policy);
-      if (step.state.try.firstAtMs !== null && state.try.firstAtMs === null) slot?.firstToken();
+      const step = stepTurn(state, next, request, clock.nowMs(), policy, conditions);
+      const { firstAtMs, dispatchedAtMs } = step.state.try;
+      const hasSpoken = firstAtMs !== null && state.try.firstAtMs === null;
       state = step.state;
+      if (hasSpoken) spoke(firstAtMs - dispatchedAtMs);
       if (step.reason === "firstToken") observer.firstToken(request, state);
       for (const effect of step.effects) perform(effect);
+      // The turn was given up while its place was chosen.
+      if (next.kind === "shardChosen" && step.reason === "ignored") returnChosen();
     }
     isStepping = false;
   }
@@ -112,17 +125,26 @@ export function startTurn(
   function perform(effect: TurnEffect): void {
     switch (effect.kind) {
       case "chooseShard":
-        return choose(effect.excluded);
+        return chooseAfter(effect.retryDelayMs, effect.excluded);
+      case "chooseHedge":
+        return chooseHedge(effect.excluded);
+      case "returnHedge":
+        return returnChosen();
+      case "hedgeEnded":
+        return guards.hedgeEnded(effect.result);
       case "stopChoosing":
         return stopChoosing();
       case "dispatch":
         return dispatch(effect);
       case "abortShard":
-        return running?.abort();
+        return controllers.get(effect.try)?.abort();
       case "releaseShard":
         observer.tryEnded(request, effect.shard, effect.result);
-        slot?.release(effect.result, answerSeen());
-        slot = null;
+        slots
+          .get(effect.try)
+          ?.release(effect.result, effect.try === state.tries ? answerSeen() : nothingSeen);
+        slots.delete(effect.try);
+        controllers.delete(effect.try);
         return;
       case "restartAnswer":
         return rendering.restart();
@@ -138,36 +160,76 @@ export function startTurn(
     }
   }
 
+  function returnChosen(): void {
+    chosen?.release({ kind: "aborted" }, nothingSeen);
+    chosen = null;
+  }
+
+  function spoke(ttftMs: number): void {
+    const slot = slots.get(state.tries);
+    if (slot === undefined) return;
+    slot.firstToken();
+    guards.spoke(slot, ttftMs);
+  }
+
+  function chooseAfter(delayMs: number | undefined, excluded: readonly ShardId[]): void {
+    if (delayMs === undefined) return choose(excluded);
+    guards.retried();
+    stopChoosing = clock.after(delayMs, () => choose(excluded));
+  }
+
+  /** A hedge takes what is free at once: waiting for it would be no hedge. */
+  function chooseHedge(excluded: readonly ShardId[]): void {
+    let isAnswered = false;
+    const leave = deps.scheduler.acquire(slotRequest(excluded), (reply) => {
+      isAnswered = true;
+      if (reply.kind === "none") return feed({ kind: "noHedge" });
+      chosen = reply.slot;
+      feed({
+        kind: "hedgeChosen",
+        shard: reply.slot.shard,
+        plan: guards.plan(request, reply.slot, false),
+      });
+    });
+    if (isAnswered) return;
+    leave();
+    feed({ kind: "noHedge" });
+  }
+
+  function slotRequest(excluded: readonly ShardId[]): SlotRequest {
+    return {
+      model: request.engine.model,
+      homeShard: request.affinity.homeShard,
+      affinityKey: request.affinity.key,
+      excluded,
+      priority: request.priority,
+      promptTokensEstimate: request.engine.promptTokensEstimate,
+      deadlineMs: request.deadlineMs,
+      tenant: request.tenant,
+      conversationId: request.conversationId,
+      promptKeys: ownKeys(),
+      path: request.engine.path,
+      completionTokensMax: request.engine.completionTokensMax,
+      isLaterTurn: isLater,
+      hasBegun: state.isBegun || request.resume !== null,
+    };
+  }
+
   function choose(excluded: readonly ShardId[]): void {
-    stopChoosing = deps.scheduler.acquire(
-      {
-        model: request.engine.model,
-        homeShard: request.affinity.homeShard,
-        affinityKey: request.affinity.key,
-        excluded,
-        priority: request.priority,
-        promptTokensEstimate: request.engine.promptTokensEstimate,
-        deadlineMs: request.deadlineMs,
-        tenant: request.tenant,
-        conversationId: request.conversationId,
-        promptKeys: ownKeys(),
-        path: request.engine.path,
-        completionTokensMax: request.engine.completionTokensMax,
-        isLaterTurn: isLater,
-        hasBegun: state.isBegun || request.resume !== null,
-      },
-      (reply) => {
-        observer.decided(request, reply);
-        if (reply.kind === "none") return feed({ ...reply, kind: "noShard" });
-        slot = reply.slot;
-        ({ spill } = reply.slot);
-        const { rejected, queueWaitMs } = reply;
-        const { shard } = reply.slot;
-        const ability = deps.engines.get(shard)?.continuationAbility() ?? "none";
-        const contextTokensMax = deps.contextTokensMax(request.engine.model);
-        feed({ kind: "shardChosen", shard, rejected, queueWaitMs, ability, contextTokensMax });
-      },
-    );
+    stopChoosing = deps.scheduler.acquire(slotRequest(excluded), (reply) => {
+      observer.decided(request, reply);
+      if (reply.kind === "none") return feed({ ...reply, kind: "noShard" });
+      chosen = reply.slot;
+      ({ spill } = reply.slot);
+      const { rejected, queueWaitMs } = reply;
+      const { shard } = reply.slot;
+      const ability = deps.engines.get(shard)?.continuationAbility() ?? "none";
+      const contextTokensMax = deps.contextTokensMax(request.engine.model);
+      const isFirst = state.dispatches === 0 && !state.isBegun;
+      if (isFirst) guards.dispatched(request);
+      const plan = guards.plan(request, reply.slot, isFirst);
+      feed({ kind: "shardChosen", shard, rejected, queueWaitMs, ability, contextTokensMax, plan });
+    });
   }
 
   /** Of the turn's own prompt: read when it is first needed, and once. */
@@ -187,12 +249,15 @@ export function startTurn(
 
   function dispatch(effect: TurnEffect & { kind: "dispatch" }): void {
     const dispatched = effect.try;
+    if (chosen !== null) slots.set(dispatched, chosen);
+    chosen = null;
+    if (state.hedge.kind === "running" && state.hedge.try === dispatched) guards.hedged(request);
     const engine = deps.engines.get(effect.shard);
     if (engine === undefined) {
       return feed({ kind: "shardFailed", try: dispatched, failure: { reason: "unreachable" } });
     }
     const controller = new AbortController();
-    running = controller;
+    controllers.set(dispatched, controller);
     const sink: EngineSink = {
       events(events) {
         for (const event of events) feed({ kind: "engine", try: dispatched, event });

@@ -5,6 +5,7 @@ import type { RejectedCandidate } from "../protocol/internal/turn-outcome.ts";
 import type { JsonObject } from "../protocol/json.ts";
 import type { Usage } from "../protocol/usage.ts";
 import type { ShardId } from "../residency/brands.ts";
+import type { TryPlan } from "../overload/try-plan.ts";
 import type { ContinuationAbility } from "./continuation.ts";
 import type { NoShardReason, ShardFailure } from "./turn-failure.ts";
 
@@ -20,7 +21,12 @@ export type TurnEvent =
       readonly ability: ContinuationAbility;
       /** Tokens of prompt and answer together that the model takes. */
       readonly contextTokensMax: number;
+      /** When the dispatch is late; absent where nothing is predicted. */
+      readonly plan?: TryPlan;
     }
+  | { readonly kind: "hedgeChosen"; readonly shard: ShardId; readonly plan?: TryPlan }
+  /** No second shard has room at once. */
+  | { readonly kind: "noHedge" }
   | {
       readonly kind: "noShard";
       readonly reason: NoShardReason;
@@ -52,9 +58,25 @@ export type TryResult =
       readonly failure: ShardFailure;
     };
 
+/**
+ * How a hedge ended: its first token came first; the other's did; it failed first; the other failed and it is the answer's
+ * shard now; the turn ended before either spoke.
+ */
+export type HedgeResult = "won" | "lost" | "failed" | "replaced" | "dropped";
+
 /** What the shell does. `finish` and `fail` are the last effects of a turn, and one of them always comes. */
 export type TurnEffect =
-  | { readonly kind: "chooseShard"; readonly excluded: readonly ShardId[] }
+  | {
+      readonly kind: "chooseShard";
+      readonly excluded: readonly ShardId[];
+      /** Of a retry, which the cell's budget pays for: how long it waits, ms. */
+      readonly retryDelayMs?: number;
+    }
+  /** A second shard, if one has room at once. */
+  | { readonly kind: "chooseHedge"; readonly excluded: readonly ShardId[] }
+  /** The hedge's shard was found too late: its place is given back. */
+  | { readonly kind: "returnHedge" }
+  | { readonly kind: "hedgeEnded"; readonly result: HedgeResult }
   /** Nobody waits for the choice any more. */
   | { readonly kind: "stopChoosing" }
   | {
@@ -96,6 +118,7 @@ export type TurnStepReason =
   | "delivered"
   | "noted"
   | "retried"
+  | "hedged"
   | "covered"
   | "diverged"
   | "completed"

@@ -16,6 +16,8 @@ export type ShardFailure =
   | { readonly reason: "cut" }
   | { readonly reason: "firstTokenTimeout" }
   | { readonly reason: "stalled" }
+  /** It speaks, but far more slowly than was predicted. */
+  | { readonly reason: "overdue" }
   /** It is being drained and its time is over: nothing is wrong with it. */
   | { readonly reason: "drained" }
   /** 429: alive, but full. */
@@ -77,6 +79,7 @@ export function failureError(failure: ShardFailure, policy: TurnPolicy): ErrorOu
     case "cut":
     case "firstTokenTimeout":
     case "stalled":
+    case "overdue":
     case "serverError":
     case "unexpectedStatus":
     case "invalid":

@@ -4,6 +4,9 @@ export interface TurnPolicy {
   readonly triesMax: number;
   /** Seams that an answer may have: times that a shard went on with what another one had begun. */
   readonly continuationsMax: number;
+  /** How long a retry waits, ms: drawn between the two, so that those of one failure do not come back together. */
+  readonly retryMsMin: number;
+  readonly retryMsMax: number;
   /** How long a shard may take from dispatch to its first token, ms. */
   readonly firstTokenTimeoutMs: number;
   /** A begun answer has stalled after `max(stallMinMs, stallFactor * mean time between its tokens)` without a token, ms. */
@@ -24,6 +27,8 @@ export interface TurnPolicy {
 export const defaultTurnPolicy: TurnPolicy = {
   triesMax: 3,
   continuationsMax: 2,
+  retryMsMin: 25,
+  retryMsMax: 150,
   firstTokenTimeoutMs: 45_000,
   stallMinMs: 5_000,
   stallFactor: 20,

@@ -2,14 +2,27 @@ import type { ErrorOutcome } from "../errors/gateway-error.ts";
 import type { DeltaEvent, EngineEvent } from "../protocol/engine-event.ts";
 import type { TurnRequest } from "../protocol/internal/turn-request.ts";
 import { createAgreement } from "../protocol/resume/transcript.ts";
+import { hasRepeatedTokens, isEndless } from "./answer-limits.ts";
 import { charactersOf, saysSomething, withDelta, withoutUnsaid } from "./answer-so-far.ts";
-import type { ChoiceState } from "./answer-so-far.ts";
 import { planContinuation } from "./continuation.ts";
 import { choicesOf } from "./turn-choices.ts";
-import type { TurnEffect, TurnEvent, TurnStepReason, TryResult } from "./turn-events.ts";
+import { unlimitedConditions } from "./turn-conditions.ts";
+import type { TurnConditions } from "./turn-conditions.ts";
+import type { TurnEffect, TurnEvent, TurnStepReason } from "./turn-events.ts";
 import { divergedError, failureError, interruptedError, noShardError } from "./turn-failure.ts";
 import type { ShardFailure } from "./turn-failure.ts";
+import { beginHedge, endHedge, isOfHedge, promoteHedge, takeHedge } from "./turn-hedge.ts";
+import {
+  canContinue,
+  isLate,
+  isOverdue,
+  mayRetry,
+  retryDelayMs,
+  stallMs,
+} from "./turn-lateness.ts";
+import type { TurnContext } from "./turn-lateness.ts";
 import type { TurnPolicy } from "./turn-policy.ts";
+import { failedBy, release, releaseOwn } from "./turn-release.ts";
 import { beginTry, forgetAnswer, usageOf } from "./turn-state.ts";
 import type { TurnState } from "./turn-state.ts";
 
@@ -20,13 +33,6 @@ export interface TurnStep {
   readonly reason: TurnStepReason;
 }
 
-/** What every step is given besides state and event. */
-interface Context {
-  readonly request: TurnRequest;
-  readonly nowMs: number;
-  readonly policy: TurnPolicy;
-}
-
 /** Choices of one turn: OpenAI's `n` is at most 128, times the prompts of one completions request. */
 const choicesMax = 4096;
 
@@ -35,7 +41,9 @@ const choicesMax = 4096;
  * most `triesMax`, each once; one that fails later is followed by another one that goes on from what the client has, or that
  * generates the answer again as far as it agrees, over at most `continuationsMax` seams; what the engine refuses as the
  * client's fault is not repeated. What was delivered is never taken back: an answer that cannot go on ends with an explicit
- * error. A turn ends exactly once, by `finish` or `fail`, and every dispatch is released exactly once, before that.
+ * error. A turn ends exactly once, by `finish` or `fail`, and every dispatch is released exactly once, before that. A hedge is a
+ * second dispatch before the first token (turn-hedge.ts): whichever speaks first is the answer, the other is aborted in the
+ * same step. A retry before the first token is one that `conditions` allow and that is predicted to end before the deadline.
  */
 export function stepTurn(
   state: TurnState,
@@ -43,9 +51,13 @@ export function stepTurn(
   request: TurnRequest,
   nowMs: number,
   policy: TurnPolicy,
+  conditions: TurnConditions = unlimitedConditions,
 ): TurnStep {
-  if (state.phase === "ended") return ignored(state);
-  const context: Context = { request, nowMs, policy };
+  if (state.phase === "ended") {
+    // A place that was found for the hedge of a turn that has ended goes back.
+    return event.kind === "hedgeChosen" ? takeHedge(state, event, request, nowMs) : ignored(state);
+  }
+  const context: TurnContext = { request, nowMs, policy, conditions };
   switch (event.kind) {
     case "start":
       return start(state, context);
@@ -53,7 +65,12 @@ export function stepTurn(
       return dispatch(state, event, context);
     case "noShard":
       return refuse(state, event, context);
+    case "hedgeChosen":
+      return takeHedge(state, event, request, nowMs);
+    case "noHedge":
+      return { ...ignored(state), state: { ...state, hedge: { kind: "spent" } } };
     case "engine":
+      if (isOfHedge(state, event.try)) return hearHedge(state, event, context);
       if (event.try !== state.tries || state.phase !== "running") return ignored(state);
       return readEngine(state, event.event, context);
     case "document":
@@ -69,6 +86,9 @@ export function stepTurn(
         context,
       );
     case "shardFailed":
+      if (isOfHedge(state, event.try)) {
+        return { ...endHedge(state, "failed", failedBy(event.failure)), reason: "noted" };
+      }
       if (event.try !== state.tries || state.phase !== "running") return ignored(state);
       return failShard(state, event.failure, context);
     case "tick":
@@ -88,6 +108,35 @@ function ignored(state: TurnState): TurnStep {
   return { state, effects: [], reason: "ignored" };
 }
 
+/** What the hedge says: with its first token it is the answer, and the shard before it is aborted. */
+function hearHedge(
+  state: TurnState,
+  event: TurnEvent & { kind: "engine" },
+  context: TurnContext,
+): TurnStep {
+  const heard = event.event;
+  switch (heard.kind) {
+    case "delta": {
+      if (!saysSomething(heard)) return { state, effects: [], reason: "noted" };
+      const won = promoteHedge(state, releaseOwn(state, { kind: "aborted" }), "won");
+      const step = readEngine(won.state, heard, context);
+      return { ...step, effects: [...won.effects, ...step.effects] };
+    }
+    case "invalid": {
+      const failure: ShardFailure = { reason: "invalid", detail: heard.reason };
+      return { ...endHedge(state, "failed", failedBy(failure)), reason: "noted" };
+    }
+    case "done": {
+      const failure: ShardFailure = { reason: "invalid", detail: "empty" };
+      return { ...endHedge(state, "failed", failedBy(failure)), reason: "noted" };
+    }
+    case "promptTokenIds":
+      return readEngine(state, heard, context);
+    case "usage":
+      return { state, effects: [], reason: "noted" };
+  }
+}
+
 function isWhole(state: TurnState): boolean {
   return (
     state.choices.length > 0 && state.choices.every(({ finishReason }) => finishReason !== null)
@@ -102,11 +151,11 @@ const cellCodes: ReadonlySet<string> = new Set([
 ]);
 
 /** Whether a client has seen what was delivered. */
-function isSeen(state: TurnState, { request }: Context): boolean {
+function isSeen(state: TurnState, { request }: TurnContext): boolean {
   return state.isBegun && request.rendering.stream;
 }
 
-function start(state: TurnState, context: Context): TurnStep {
+function start(state: TurnState, context: TurnContext): TurnStep {
   if (state.phase !== "idle") return ignored(state);
   const started: TurnState = { ...state, phase: "choosing", startedAtMs: context.nowMs };
   // A cell was lost between the last of an answer and its end.
@@ -119,15 +168,17 @@ function start(state: TurnState, context: Context): TurnStep {
 function dispatch(
   state: TurnState,
   event: TurnEvent & { kind: "shardChosen" },
-  context: Context,
+  context: TurnContext,
 ): TurnStep {
   if (state.phase !== "choosing") return ignored(state);
   const { request, nowMs } = context;
+  const { plan = null } = event;
   const chosen: TurnState = {
     ...state,
     phase: "running",
     choices: state.choices.map(withoutUnsaid),
-    tries: state.tries + 1,
+    tries: state.dispatches + 1,
+    dispatches: state.dispatches + 1,
     triesInVain: state.triesInVain + 1,
     shard: event.shard,
     excluded: [...state.excluded, event.shard],
@@ -139,24 +190,24 @@ function dispatch(
   const whole = { kind: "dispatch", try: chosen.tries, shard: event.shard, path, body } as const;
   if (!state.isBegun) {
     return {
-      state: { ...chosen, try: beginTry(nowMs) },
+      state: { ...chosen, try: beginTry(nowMs, plan) },
       effects: [whole],
       reason: "dispatched",
     };
   }
   const ability = state.mustRegenerate ? "none" : event.ability;
-  const plan = planContinuation(
+  const continuation = planContinuation(
     request,
     chosen.choices,
     state.promptTokenIds,
     ability,
     event.contextTokensMax,
   );
-  switch (plan.kind) {
+  switch (continuation.kind) {
     case "continue":
       return {
-        state: { ...chosen, usage: null, try: beginTry(nowMs, plan.tokensBefore) },
-        effects: [{ ...whole, path: plan.path, body: plan.body }],
+        state: { ...chosen, usage: null, try: beginTry(nowMs, plan, continuation.tokensBefore) },
+        effects: [{ ...whole, path: continuation.path, body: continuation.body }],
         reason: "dispatched",
       };
     case "cutAtLength":
@@ -164,14 +215,14 @@ function dispatch(
     case "regenerate": {
       if (!isSeen(state, context)) {
         return {
-          state: { ...forgetAnswer(chosen), try: beginTry(nowMs) },
+          state: { ...forgetAnswer(chosen), try: beginTry(nowMs, plan) },
           effects: [{ kind: "restartAnswer" }, whole],
           reason: "dispatched",
         };
       }
       const agreement = createAgreement(state.choices.flatMap(({ said }) => said));
       return {
-        state: { ...chosen, usage: null, try: beginTry(nowMs, 0, agreement) },
+        state: { ...chosen, usage: null, try: beginTry(nowMs, plan, 0, agreement) },
         effects: [whole],
         reason: "dispatched",
       };
@@ -180,7 +231,7 @@ function dispatch(
 }
 
 /** The shard that failed had given all that the client asked for; no other one is needed. */
-function cutAtLength(state: TurnState, context: Context): TurnStep {
+function cutAtLength(state: TurnState, context: TurnContext): TurnStep {
   const delta: DeltaEvent = { kind: "delta", choice: 0, finishReason: "length" };
   const { shard, tries } = state;
   const released: TurnEffect[] =
@@ -188,14 +239,17 @@ function cutAtLength(state: TurnState, context: Context): TurnStep {
       ? []
       : [{ kind: "releaseShard", try: tries, shard, result: { kind: "aborted" } }];
   const choices = withDelta(state.choices, delta);
-  const step = complete({ ...state, shard: null, choices, try: beginTry(context.nowMs) }, context);
+  const step = complete(
+    { ...state, shard: null, choices, try: beginTry(context.nowMs, null) },
+    context,
+  );
   return { ...step, effects: [...released, { kind: "deliver", delta }, ...step.effects] };
 }
 
 function refuse(
   state: TurnState,
   event: TurnEvent & { kind: "noShard" },
-  context: Context,
+  context: TurnContext,
 ): TurnStep {
   if (state.phase !== "choosing") return ignored(state);
   const refused = { ...state, rejected: [...state.rejected, ...event.rejected] };
@@ -222,7 +276,7 @@ function refuse(
   });
 }
 
-function readEngine(state: TurnState, event: EngineEvent, context: Context): TurnStep {
+function readEngine(state: TurnState, event: EngineEvent, context: TurnContext): TurnStep {
   switch (event.kind) {
     case "delta":
       return deliver(state, event, context);
@@ -250,31 +304,18 @@ function readEngine(state: TurnState, event: EngineEvent, context: Context): Tur
   }
 }
 
-/** Whether the current shard gave more tokens than it counted. An echoed prompt is among those given. */
-function hasRepeatedTokens(
-  { choices, usage, try: current }: TurnState,
-  { request }: Context,
-): boolean {
-  const isKnown = usage !== null && choices.every(({ hasAllTokenIds }) => hasAllTokenIds);
-  if (!isKnown || current.agreement !== null || request.engine.body["echo"] === true) return false;
-  const given = choices.reduce((sum, { tokenCount }) => sum + tokenCount, 0);
-  return given - current.tokensBefore > usage.completionTokens;
+function deliver(given: TurnState, piece: DeltaEvent, context: TurnContext): TurnStep {
+  if (!saysSomething(piece)) return { state: given, effects: [], reason: "noted" };
+  // Whichever speaks first is the answer; in most turns there is no other.
+  const lost = endHedge(given, "lost", { kind: "aborted" });
+  const step = hearPiece(lost.state, piece, context);
+  return lost.effects.length === 0
+    ? step
+    : { ...step, effects: [...lost.effects, ...step.effects] };
 }
 
-/** Pieces that one choice may have for each token that it may have: some engines cut a tool call into several. */
-const piecesPerTokenMax = 2;
-const piecesOverMax = 64;
-
-/** Whether a choice is longer than the client allows and than the model's context: its engine never ends. */
-function isEndless(state: TurnState, choices: readonly ChoiceState[], choice: number): boolean {
-  if (state.tokensMax === null) return false;
-  const pieceCount = choices[choice]?.pieceCount ?? 0;
-  return pieceCount > piecesPerTokenMax * state.tokensMax + piecesOverMax;
-}
-
-function deliver(state: TurnState, piece: DeltaEvent, context: Context): TurnStep {
+function hearPiece(state: TurnState, piece: DeltaEvent, context: TurnContext): TurnStep {
   const { nowMs, policy } = context;
-  if (!saysSomething(piece)) return { state, effects: [], reason: "noted" };
   const heard: TurnState = {
     ...state,
     try: {
@@ -327,7 +368,7 @@ function diverge(state: TurnState): TurnStep {
   return finishWith(state, released, "diverged", ending);
 }
 
-function complete(state: TurnState, { request }: Context): TurnStep {
+function complete(state: TurnState, { request }: TurnContext): TurnStep {
   const released = release(state, { kind: "succeeded" });
   return {
     state: { ...state, phase: "ended" },
@@ -339,33 +380,29 @@ function complete(state: TurnState, { request }: Context): TurnStep {
   };
 }
 
-/** The end of the current dispatch: aborted first, so that a shard that still works on it stops. */
-function release(state: TurnState, result: TryResult): TurnEffect[] {
-  if (state.phase !== "running" || state.shard === null) return [];
-  const releaseShard: TurnEffect = {
-    kind: "releaseShard",
-    try: state.tries,
-    shard: state.shard,
-    result,
-  };
-  return result.kind === "succeeded"
-    ? [releaseShard]
-    : [{ kind: "abortShard", try: state.tries }, releaseShard];
-}
-
-function failShard(state: TurnState, failure: ShardFailure, context: Context): TurnStep {
+function failShard(state: TurnState, failure: ShardFailure, context: TurnContext): TurnStep {
   const { policy } = context;
   // A shard that may not keep its turns keeps those that no other one could go on with.
   if (failure.reason === "drained" && !canContinue(state, policy)) return ignored(state);
-  const released = release(state, { kind: "failed", failure });
   if (failure.reason === "clientFault" && !state.isBegun) {
+    const released = release(state, failedBy(failure));
     const error = failureError(failure, policy);
     return finishWith(state, released, "clientFault", { status: "failed", error, mayMove: false });
+  }
+  const released = releaseOwn(state, failedBy(failure));
+  if (state.hedge.kind === "running") {
+    const known: TurnState = {
+      ...state,
+      rejected: [...state.rejected, ...rejectionOf(state.shard, failure)],
+      lastFailure: failure,
+    };
+    return { ...promoteHedge(known, released, "replaced"), reason: "retried" };
   }
   const failed: TurnState = {
     ...state,
     phase: "choosing",
     shard: null,
+    hedge: state.hedge.kind === "choosing" ? { kind: "spent" } : state.hedge,
     rejected: [...state.rejected, ...rejectionOf(state.shard, failure)],
     lastFailure: failure,
     continuations: state.continuations + (state.try.hasDelivered ? 1 : 0),
@@ -375,29 +412,25 @@ function failShard(state: TurnState, failure: ShardFailure, context: Context): T
   const isHopeless = failure.reason === "clientFault" && state.try.agreement !== null;
   const isSeenByClient = isSeen(state, context);
   const isSpent = isHopeless || failed.continuations > policy.continuationsMax;
-  if (isSpent || state.triesInVain >= policy.triesMax) {
+  const isRetry = !state.isBegun && failure.reason !== "drained";
+  if (isSpent || state.triesInVain >= policy.triesMax || (isRetry && !mayRetry(state, context))) {
     const error = isSeenByClient ? interruptedError : failureError(failure, policy);
     const mayMove = !isSpent && (isSeenByClient || cellCodes.has(error.code));
     const reason = isSeenByClient ? "interrupted" : "triesExhausted";
     return finishWith(failed, released, reason, { status: "failed", error, mayMove });
   }
-  return {
-    state: failed,
-    effects: [...released, { kind: "chooseShard", excluded: state.excluded }],
-    reason: "retried",
-  };
-}
-
-function canContinue(state: TurnState, policy: TurnPolicy): boolean {
-  const continuations = state.continuations + (state.try.hasDelivered ? 1 : 0);
-  return continuations <= policy.continuationsMax && state.triesInVain < policy.triesMax;
+  const { excluded } = state;
+  const choose: TurnEffect = isRetry
+    ? { kind: "chooseShard", excluded, retryDelayMs: retryDelayMs(context) }
+    : { kind: "chooseShard", excluded };
+  return { state: failed, effects: [...released, choose], reason: "retried" };
 }
 
 function rejectionOf(shard: TurnState["shard"], failure: ShardFailure) {
   return shard === null ? [] : [{ id: shard, reason: failure.reason }];
 }
 
-function tick(state: TurnState, isPaused: boolean, context: Context): TurnStep {
+function tick(state: TurnState, isPaused: boolean, context: TurnContext): TurnStep {
   const { request, nowMs, policy } = context;
   if (nowMs >= request.deadlineMs) {
     return end(state, "deadlineExceeded", {
@@ -412,27 +445,21 @@ function tick(state: TurnState, isPaused: boolean, context: Context): TurnStep {
   if (state.phase !== "running") return ignored(state);
   if (isPaused) {
     return {
-      state: { ...state, try: { ...state.try, lastAtMs: nowMs } },
+      // A shard that was held up is never overdue.
+      state: { ...state, try: { ...state.try, lastAtMs: nowMs, plan: null } },
       effects: [],
       reason: "noted",
     };
   }
   if (state.try.firstAtMs === null) {
-    return nowMs - state.try.dispatchedAtMs >= policy.firstTokenTimeoutMs
+    return isLate(state, context)
       ? failShard(state, { reason: "firstTokenTimeout" }, context)
-      : ignored(state);
+      : (beginHedge(state, nowMs, context.conditions) ?? ignored(state));
   }
+  if (isOverdue(state, context)) return failShard(state, { reason: "overdue" }, context);
   return nowMs - state.try.lastAtMs >= stallMs(state, policy)
     ? failShard(state, { reason: "stalled" }, context)
     : ignored(state);
-}
-
-/** Silence after which a begun answer has stalled, ms. */
-function stallMs(state: TurnState, policy: TurnPolicy): number {
-  const { firstAtMs, lastAtMs, pieces } = state.try;
-  if (firstAtMs === null || pieces < 2) return policy.stallMinMs;
-  const meanMs = (lastAtMs - firstAtMs) / (pieces - 1);
-  return Math.max(policy.stallMinMs, policy.stallFactor * meanMs);
 }
 
 interface Ending {

@@ -5,6 +5,7 @@ import type { Agreement } from "../protocol/resume/transcript.ts";
 import type { DeltaEvent } from "../protocol/engine-event.ts";
 import { noUsage } from "../protocol/usage.ts";
 import type { Usage } from "../protocol/usage.ts";
+import type { TryPlan } from "../overload/try-plan.ts";
 import type { ShardId } from "../residency/brands.ts";
 import { charactersOf, tokensOf, withDelta, withSurplus } from "./answer-so-far.ts";
 import type { ChoiceState } from "./answer-so-far.ts";
@@ -13,6 +14,21 @@ import type { ShardFailure } from "./turn-failure.ts";
 /** Where a turn stands. */
 export type TurnPhase = "idle" | "choosing" | "running" | "ended";
 
+/** Where the hedge of a turn stands. */
+export type HedgeState =
+  | { readonly kind: "none" }
+  /** A shard is being looked for. */
+  | { readonly kind: "choosing" }
+  | {
+      readonly kind: "running";
+      readonly try: number;
+      readonly shard: ShardId;
+      readonly dispatchedAtMs: number;
+      readonly plan: TryPlan | null;
+    }
+  /** It has ended, or there was no shard for it. */
+  | { readonly kind: "spent" };
+
 /** What one dispatch has given so far. */
 export interface TryState {
   readonly dispatchedAtMs: number;
@@ -20,6 +36,8 @@ export interface TryState {
   readonly firstAtMs: number | null;
   readonly lastAtMs: number;
   readonly pieces: number;
+  /** When it is late; null where nothing is predicted. */
+  readonly plan: TryPlan | null;
   /** Whether one of its pieces went on to the client. */
   readonly hasDelivered: boolean;
   /** Tokens of the answer that the shard was given as prompt. */
@@ -35,8 +53,12 @@ export interface TryState {
 export interface TurnState {
   readonly v: 1;
   readonly phase: TurnPhase;
-  /** Dispatches so far; the number of the current one. Events of earlier ones are ignored. */
+  /** The number of the current dispatch. Events of all others but the hedge are ignored. */
   readonly tries: number;
+  /** Dispatches so far, hedges among them. */
+  readonly dispatches: number;
+  /** A second shard that is asked the same before the first token; one to a turn at most. */
+  readonly hedge: HedgeState;
   readonly shard: ShardId | null;
   /** Shards that are not to be chosen: those tried since the answer last went on. */
   readonly excluded: readonly ShardId[];
@@ -75,6 +97,7 @@ const noTry: TryState = {
   firstAtMs: null,
   lastAtMs: 0,
   pieces: 0,
+  plan: null,
   hasDelivered: false,
   tokensBefore: 0,
   agreement: null,
@@ -83,10 +106,11 @@ const noTry: TryState = {
 /** A dispatch that has just been made. */
 export function beginTry(
   nowMs: number,
+  plan: TryPlan | null,
   tokensBefore = 0,
   agreement: Agreement | null = null,
 ): TryState {
-  return { ...noTry, dispatchedAtMs: nowMs, lastAtMs: nowMs, tokensBefore, agreement };
+  return { ...noTry, dispatchedAtMs: nowMs, lastAtMs: nowMs, plan, tokensBefore, agreement };
 }
 
 /** A turn that has not begun. */
@@ -95,6 +119,8 @@ export function initialTurnState(): TurnState {
     v: 1,
     phase: "idle",
     tries: 0,
+    dispatches: 0,
+    hedge: { kind: "none" },
     shard: null,
     excluded: [],
     triesInVain: 0,

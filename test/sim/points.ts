@@ -28,6 +28,8 @@ const swarm = [
   "a turn was taken over by its object",
   "a turn was restarted from its journal",
   "a reader past a restart was told so",
+  "a second shard was asked the same",
+  "a hedge was the answer",
   "a cell refused a lower attempt",
   "a cell refused a call from before its start",
   "a zombie sent a delivery",

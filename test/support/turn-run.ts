@@ -1,4 +1,6 @@
 import type { ContinuationAbility } from "#shared/conversation/continuation.ts";
+import { unlimitedConditions } from "#shared/conversation/turn-conditions.ts";
+import type { TurnConditions } from "#shared/conversation/turn-conditions.ts";
 import type { TurnEffect, TurnEvent } from "#shared/conversation/turn-events.ts";
 import type { ShardFailure } from "#shared/conversation/turn-failure.ts";
 import { defaultTurnPolicy } from "#shared/conversation/turn-policy.ts";
@@ -30,13 +32,22 @@ export class Run {
   reason = "";
   nowMs = 0;
   readonly request: TurnRequest;
-  constructor(stream = true) {
+  readonly conditions: TurnConditions;
+  constructor(stream = true, conditions = unlimitedConditions) {
     this.request = aRequest(stream);
+    this.conditions = conditions;
   }
   feed(...events: readonly TurnEvent[]): this {
     for (const event of events) {
       this.nowMs += 1;
-      const step = stepTurn(this.state, event, this.request, this.nowMs, defaultTurnPolicy);
+      const step = stepTurn(
+        this.state,
+        event,
+        this.request,
+        this.nowMs,
+        defaultTurnPolicy,
+        this.conditions,
+      );
       this.state = step.state;
       this.reason = step.reason;
       this.effects.push(...step.effects);

@@ -60,6 +60,11 @@ export function createSimScheduler(
         };
         return { kind: "chosen", slot, rejected: [], queueWaitMs: 0 };
       };
+      // A place that is free is often given at once: hedges take no other.
+      if (kernel.random("scheduler").chance(0.5)) {
+        answer();
+        return () => undefined;
+      }
       kernel.at(kernel.random("scheduler").unit() * 3, process, "cell.choose", answer);
       return () => {
         isWanted = false;

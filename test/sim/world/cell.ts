@@ -15,6 +15,7 @@ import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
 import { Process } from "../process.ts";
 import { createSimScheduler } from "./cell-scheduler.ts";
 import type { SlotBook } from "./cell-scheduler.ts";
+import { eagerGuards } from "./eager-guards.ts";
 import type { CellPlan } from "./ids.ts";
 import { Pipe } from "./pipe.ts";
 import type { PipeReader } from "./pipe.ts";
@@ -87,6 +88,7 @@ export class CellNode {
         contextTokensMax: () => 100_000,
         promptKeys: () => [],
         policy: defaultTurnPolicy,
+        guards: eagerGuards(kernel.random("guards"), this.#world.recorder),
         scheduler: createSimScheduler(this.#world, process, shards, this.slots),
         engines: new Map(shards.map((shard) => [shard, this.#engine(shard, byTurn)])),
         observer: {

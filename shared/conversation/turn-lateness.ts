@@ -1,0 +1,59 @@
+import type { TurnRequest } from "../protocol/internal/turn-request.ts";
+import type { TurnConditions } from "./turn-conditions.ts";
+import type { TurnPolicy } from "./turn-policy.ts";
+import type { TurnState } from "./turn-state.ts";
+
+/** What every step is given besides state and event. */
+export interface TurnContext {
+  readonly request: TurnRequest;
+  readonly nowMs: number;
+  readonly policy: TurnPolicy;
+  readonly conditions: TurnConditions;
+}
+
+/**
+ * Whether another shard may be tried before the first token: one that the budget pays for, that is predicted to end before the
+ * deadline, and in the first cell that the turn came to. One layer retries; what another cell passed on is tried once.
+ */
+export function mayRetry(state: TurnState, { conditions, nowMs, request }: TurnContext): boolean {
+  const endMs = state.try.plan?.endMs ?? 0;
+  return conditions.mayRetry && !(request.hop > 0) && request.deadlineMs - nowMs > endMs;
+}
+
+/** How long a retry waits, ms. */
+export function retryDelayMs({ conditions, policy }: TurnContext): number {
+  const { retryMsMax, retryMsMin } = policy;
+  return Math.round(retryMsMin + (retryMsMax - retryMsMin) * conditions.random());
+}
+
+/** Whether another shard could go on with the answer as it is. */
+export function canContinue(state: TurnState, policy: TurnPolicy): boolean {
+  const continuations = state.continuations + (state.try.hasDelivered ? 1 : 0);
+  return continuations <= policy.continuationsMax && state.triesInVain < policy.triesMax;
+}
+
+/** Whether the first token is late: for the plan where somebody else can be asked, else for the longest that is waited. */
+export function isLate(state: TurnState, context: TurnContext): boolean {
+  const { nowMs, policy } = context;
+  const waitedMs = nowMs - state.try.dispatchedAtMs;
+  if (waitedMs >= policy.firstTokenTimeoutMs) return true;
+  const planned = state.try.plan?.firstTokenTimeoutMs ?? policy.firstTokenTimeoutMs;
+  if (waitedMs < planned) return false;
+  if (state.hedge.kind === "running") return true;
+  return state.triesInVain < policy.triesMax && (state.isBegun || mayRetry(state, context));
+}
+
+/** Whether the answer is so far behind its prediction that another shard should go on with it. */
+export function isOverdue(state: TurnState, { nowMs, policy }: TurnContext): boolean {
+  const { dispatchedAtMs, pieces, plan } = state.try;
+  if (plan === null || plan.overdueMs === null || pieces >= plan.overdueTokens) return false;
+  return nowMs - dispatchedAtMs >= plan.overdueMs && canContinue(state, policy);
+}
+
+/** Silence after which a begun answer has stalled, ms. */
+export function stallMs(state: TurnState, policy: TurnPolicy): number {
+  const { firstAtMs, lastAtMs, pieces } = state.try;
+  if (firstAtMs === null || pieces < 2) return policy.stallMinMs;
+  const meanMs = (lastAtMs - firstAtMs) / (pieces - 1);
+  return Math.max(policy.stallMinMs, policy.stallFactor * meanMs);
+}
