@@ -1,8 +1,7 @@
 import { seededRandom } from "#dev/simulated-engine/model/step-time.ts";
 import { createShardBook } from "#regional/scheduler/shard-book.ts";
 import type { SlotRequest } from "#regional/scheduler/scheduler.ts";
-import { admitToQueue } from "#shared/admission/admit-to-queue.ts";
-import { ModelQueue } from "#shared/admission/model-queue.ts";
+import { ModelAdmission } from "#shared/admission/model-admission.ts";
 import { defaultQueuePolicy } from "#shared/admission/queue-policy.ts";
 import { defaultBreakerPolicy } from "#shared/breaker/breaker-policy.ts";
 import { emptyScopes, reserve, settle } from "#shared/budget/ledger.ts";
@@ -134,22 +133,25 @@ function admission(): DecideCase {
     name: "admission to a queue of 200",
     prepare() {
       const random = seededRandom(3);
-      const queue = new ModelQueue<number>(defaultQueuePolicy);
+      const admission = new ModelAdmission<number>(defaultQueuePolicy);
+      const { queue } = admission;
+      const context = { waitingInCell: 0, isRoom: false, predict: () => null };
       let nowMs = 0;
       let turn = 0;
       const admit = (): void => {
         nowMs += 1;
         turn += 1;
+        const priority = priorities[turn % priorities.length] ?? "batch";
+        const tenant = `tenant-${turn % tenants}`;
         const next = {
-          tenant: `tenant-${turn % tenants}`,
-          priority: priorities[turn % priorities.length] ?? "batch",
+          tenant,
+          priority,
           isLaterTurn: turn % 3 === 0,
           costTokens: 500 + (turn % 7) * 1_000,
           deadlineMs: nowMs + 60_000,
         };
-        const load = { waitingForModel: queue.length, waiting: queue.length, runningOfModel: 64 };
-        const decision = admitToQueue(next, load, nowMs, random, defaultQueuePolicy);
-        if (decision.kind === "wait") queue.add(next, turn, nowMs);
+        const { decision } = admission.admit(next, context, nowMs);
+        if (decision.kind === "wait") admission.add(next, turn, nowMs);
       };
       while (queue.length < 200) admit();
       return (decisions) => {
@@ -159,7 +161,9 @@ function admission(): DecideCase {
           queue.serve(nowMs, ({ queued }) => {
             if (isTaken) return "full";
             isTaken = queue.take(queued);
-            queue.charge(queued.turn.tenant, queued.turn.costTokens, nowMs);
+            const { costTokens: workTokens, tenant } = queued.turn;
+            const running = admission.began({ tenant, workTokens, predictedMs: 1_000 }, nowMs);
+            admission.ended(running, true, nowMs + 1_000 * random());
             return "gone";
           });
         }
