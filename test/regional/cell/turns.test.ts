@@ -260,6 +260,26 @@ describe("a turn on a cell", () => {
     expect(metrics).toContain('meridian_shard_in_flight{shard="eu-west-1a/s-0"} 0');
   });
 
+  it("tells who asks afterwards what a stateless turn came to whose client went", async ({
+    expect,
+  }) => {
+    const cell = await aCell({ engines: 1 });
+    const engine = cell.engines[0];
+    if (engine === undefined) throw new Error("no engine");
+    engine.answer = hangsAfter("Hello");
+    const client = new AbortController();
+    const turn = aTurn();
+    const response = await cell.put(turn, { signal: client.signal });
+    await response.body?.getReader().read();
+    client.abort();
+    await until(() => engine.requests[0]?.isAborted === true);
+    const path = `/internal/turns/${turn.turnId}?attempt=${turn.attempt}&after=999999999`;
+    const { frames, outcome } = await readStream(await cell.call("DELETE", path));
+    expect(frames).toEqual([]);
+    expect(outcome?.usage.completionTokens).toBe(1);
+    expect((await cell.call("DELETE", path)).status).toBe(200);
+  });
+
   it("aborts the shard when a stateless client goes before the first token", async ({ expect }) => {
     const cell = await aCell({ engines: 1 });
     const engine = cell.engines[0];
