@@ -1,6 +1,7 @@
 import compiledTopology from "../topology.jsonc";
 import { describeProblems } from "#shared/config/topology.ts";
 import { chooseCells } from "#shared/routing/choose-cell.ts";
+import { nearCells } from "#shared/routing/near-cells.ts";
 import type { CellDescription } from "#shared/config/topology.ts";
 import { createCallSigner } from "./adapters/call-signer.ts";
 import { createCellAdmin } from "./adapters/cell-admin.ts";
@@ -104,6 +105,7 @@ function createRankCells(config: EdgeConfig, log: Log): RankCells {
         priority: question.priority,
         hints: known,
         sentSince: sent.since(known),
+        near: nearCells(own.cells, topology.regions, question.position),
       },
       now(),
       Math.random,

@@ -10,6 +10,7 @@ import type { TurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
 import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
 import type { CellId, Jurisdiction } from "#shared/residency/brands.ts";
 import type { IdentifierPort } from "#shared/residency/identifiers.ts";
+import type { Position } from "#shared/routing/near-cells.ts";
 import type { Log } from "#shared/telemetry/log-record.ts";
 
 /** Whose credential was presented. */
@@ -168,6 +169,8 @@ export interface CellQuestion {
   readonly priority: TenantDescription["priority"];
   readonly affinityKey: string;
   readonly homeCell: CellId | null;
+  /** Of the client; null: no cell is nearer than another. */
+  readonly position: Position | null;
 }
 
 /**

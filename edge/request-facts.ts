@@ -7,6 +7,7 @@ import type {
 } from "#shared/config/topology.ts";
 import { invariant } from "#shared/errors/invariant.ts";
 import type { RejectedCandidate } from "#shared/protocol/internal/turn-outcome.ts";
+import type { Position } from "#shared/routing/near-cells.ts";
 
 /** What is known of a request once it is authenticated; every route gets it, none can change it. */
 export interface RequestFacts {
@@ -22,6 +23,8 @@ export interface RequestFacts {
   readonly deadlineMs: number;
   /** The data centre that runs this, where the platform says so. */
   readonly colo: string | null;
+  /** Of the client, where the platform knows it. */
+  readonly position: Position | null;
   readonly signal: AbortSignal;
   /** Keeps the Worker for work that must go on after the answer; at most 30 s after the client went. */
   readonly waitUntil: (work: Promise<unknown>) => void;

@@ -3,6 +3,7 @@ import { priorities } from "#shared/config/topology.ts";
 import type { Priority } from "#shared/config/topology.ts";
 import { GatewayError } from "#shared/errors/gateway-error.ts";
 import { invariant } from "#shared/errors/invariant.ts";
+import type { Position } from "#shared/routing/near-cells.ts";
 import type { EdgeDeps } from "../ports.ts";
 import type { EdgeEnvironment } from "../request-facts.ts";
 
@@ -51,6 +52,20 @@ function readPriority(c: Context<EdgeEnvironment>, ceiling: Priority): Priority 
     );
   }
   return priorities.indexOf(asked) > priorities.indexOf(ceiling) ? asked : ceiling;
+}
+
+/** Where the client is, as far as the platform knows (`request.cf`); it is used to choose among the jurisdiction's cells, and not kept. */
+function positionOf(request: Request): Position | null {
+  const { cf } = request as { cf?: { latitude?: unknown; longitude?: unknown } };
+  const latitude = readDegrees(cf?.latitude, 90);
+  const longitude = readDegrees(cf?.longitude, 180);
+  return latitude === null || longitude === null ? null : { latitude, longitude };
+}
+
+function readDegrees(value: unknown, most: number): number | null {
+  if (typeof value !== "string" || !/^-?\d{1,3}(?:\.\d{1,10})?$/.test(value)) return null;
+  const degrees = Number(value);
+  return Math.abs(degrees) <= most ? degrees : null;
 }
 
 function coloOf(request: Request): string | null {
@@ -106,6 +121,7 @@ export function authenticate(deps: EdgeDeps): MiddlewareHandler<EdgeEnvironment>
       startedAtMs: c.get("startedAtMs"),
       deadlineMs: readDeadlineMs(c),
       colo: coloOf(c.req.raw),
+      position: positionOf(c.req.raw),
       signal: c.req.raw.signal,
       waitUntil: waitUntilOf(c),
     });

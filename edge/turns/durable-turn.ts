@@ -61,6 +61,7 @@ export async function composeTurn(
       priority: facts.priority,
       affinityKey: prepared.affinityKey,
       homeCell: null,
+      position: facts.position,
     },
     facts.waitUntil,
   );

@@ -125,6 +125,7 @@ async function dispatch(
       priority: facts.priority,
       affinityKey: prepared.affinityKey,
       homeCell: null,
+      position: facts.position,
     },
     facts.waitUntil,
   );

@@ -20,7 +20,7 @@ export const testTopology = {
     eu: { hostnames: ["eu.localhost"], objects: "eu", regions: ["eu-west-1", "eu-central-1"] },
     us: { hostnames: ["us.localhost"], objects: "us", regions: ["us-east-1"] },
   },
-  regions: { "eu-west-1": place, "eu-central-1": place, "us-east-1": place },
+  regions: { "eu-west-1": place, "eu-central-1": { ...place, longitude: 90 }, "us-east-1": place },
   cells: {
     "eu-west-1a": { region: "eu-west-1", zone: "a", url: "http://eu-west-1a.test" },
     "eu-central-1a": { region: "eu-central-1", zone: "a", url: "http://eu-central-1a.test" },

@@ -12,6 +12,8 @@ export interface EdgeCall {
   readonly headers?: Readonly<Record<string, string>>;
   /** JSON unless it is a text, bytes or a stream. */
   readonly body?: unknown;
+  /** What the platform knows of the client. */
+  readonly cf?: Readonly<Record<string, unknown>>;
 }
 
 function bodyOf(body: unknown): BodyInit | undefined {
@@ -32,7 +34,8 @@ export async function call(path: string, options: EdgeCall = {}) {
       ...headers,
     },
     ...(sent === undefined ? {} : { body: sent }),
-  });
+    ...(options.cf === undefined ? {} : { cf: options.cf }),
+  } as RequestInit);
   const context = createExecutionContext();
   const response = await worker.fetch(request as never, env, context);
   const text = await response.text();

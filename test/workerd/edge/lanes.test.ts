@@ -43,6 +43,26 @@ describe("the stateless lane", () => {
     expect(answer.headers.get("x-meridian-conversation")).toBeNull();
   });
 
+  it("prefers a cell near the client, and is not led by a place that is none", async () => {
+    const cellFor = async (cf: Record<string, unknown>): Promise<string | undefined> => {
+      await call(chat, { body: hello, cf });
+      return cells.turns.at(-1)?.turn?.cell;
+    };
+    const [west, east] = [
+      await cellFor({ latitude: "1", longitude: "2" }),
+      await cellFor({ latitude: "1", longitude: "88" }),
+    ];
+    expect([west, east]).toEqual(["eu-west-1a", "eu-central-1a"]);
+    const byKey = await cellFor({});
+    for (const cf of [
+      { latitude: "1" },
+      { latitude: 1, longitude: 2 },
+      { latitude: "91", longitude: "2" },
+      { latitude: "NaN", longitude: "0x10" },
+    ])
+      expect(await cellFor(cf)).toBe(byKey);
+  });
+
   it("asks the cell with a signed request for that cell, and nothing of the client's headers", async () => {
     await call(chat, {
       body: hello,
