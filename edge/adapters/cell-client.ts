@@ -104,6 +104,18 @@ async function answerOf(response: Response): Promise<CellAnswer> {
   };
 }
 
+/** The answer about a turn whose deadline has passed; nothing was sent. */
+const expired: CellAnswer = {
+  kind: "refused",
+  error: {
+    code: "deadline_exceeded",
+    message: "The request's deadline came before a cell was asked. Allow more time.",
+  },
+  mayMove: false,
+  shard: null,
+  level: null,
+};
+
 /** The call's signal: its deadline, its caller's and its head's in one, because each joining of signals costs. */
 function signalOf(call: CellCall, nowMs: number, head: AbortController | null): AbortSignal {
   const leftMs = Math.min(timerMsMax, Math.max(0, call.deadlineMs + deadlineGraceMs - nowMs));
@@ -139,12 +151,15 @@ export function createCellClient(request: CellRequest, now: () => number): CellC
     }
   }
   return {
-    startTurn: (cell, turn, call) =>
-      ask(cell, call, {
+    startTurn: async (cell, turn, call) => {
+      // Expired work is dropped, not run: no cell is asked for it.
+      if (now() >= turn.deadlineMs) return expired;
+      return ask(cell, call, {
         method: "PUT",
         path: `/internal/turns/${turn.turnId}?attempt=${turn.attempt}`,
         body: JSON.stringify(turn),
-      }),
+      });
+    },
     readFrames: (cell, { turnId, attempt, afterSeq }, call) =>
       ask(cell, call, {
         method: "GET",

@@ -140,11 +140,17 @@ export function leaseOf(context: StepContext, head: ConversationHead, turn: Stor
 
 /**
  * Opens a turn in one transaction: the idempotency key, the lock, the user's items (the outbox is all items past
- * `deliveredSeq`), the turn and its lease. Durable when the transaction is.
+ * `deliveredSeq`), the turn and its lease. Durable when the transaction is. A turn whose deadline has passed leaves nothing.
  */
 export function beginTurn(context: StepContext, input: BeginTurnInput): BeginTurnResult {
   const repeat = findSame(context, input) ?? findRepeat(context, input);
   if (repeat !== null) return repeat;
+  if (input.deadlineMs <= context.nowMs) {
+    return refuse(
+      "deadline_exceeded",
+      "The request's deadline came before its turn was begun. Allow more time.",
+    );
+  }
 
   const stored = context.store.readHead();
   let head = openHead(context, input.scope);

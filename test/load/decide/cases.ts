@@ -133,9 +133,8 @@ function admission(): DecideCase {
     name: "admission to a queue of 200",
     prepare() {
       const random = seededRandom(3);
-      const admission = new ModelAdmission<number>(defaultQueuePolicy);
-      const { queue } = admission;
-      const context = { waitingInCell: 0, isRoom: false, predict: () => null };
+      const cell = new ModelAdmission<number>(defaultQueuePolicy);
+      const { queue } = cell;
       let nowMs = 0;
       let turn = 0;
       const admit = (): void => {
@@ -150,8 +149,10 @@ function admission(): DecideCase {
           costTokens: 500 + (turn % 7) * 1_000,
           deadlineMs: nowMs + 60_000,
         };
-        const { decision } = admission.admit(next, context, nowMs);
-        if (decision.kind === "wait") admission.add(next, turn, nowMs);
+        if (cell.screen({ ...next, user: `user-${turn % rounds}` }, nowMs, random) !== null) return;
+        const context = { waitingInCell: queue.length, isRoom: false, predict: () => null };
+        const { decision } = cell.admit(next, context, nowMs);
+        if (decision.kind === "wait") cell.add(next, turn, nowMs);
       };
       while (queue.length < 200) admit();
       return (decisions) => {
@@ -162,8 +163,8 @@ function admission(): DecideCase {
             if (isTaken) return "full";
             isTaken = queue.take(queued);
             const { costTokens: workTokens, tenant } = queued.turn;
-            const running = admission.began({ tenant, workTokens, predictedMs: 1_000 }, nowMs);
-            admission.ended(running, true, nowMs + 1_000 * random());
+            const running = cell.began({ tenant, workTokens, predictedMs: 1_000 }, nowMs);
+            cell.ended(running, true, nowMs);
             return "gone";
           });
         }

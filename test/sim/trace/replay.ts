@@ -23,6 +23,7 @@ import type { Dispatch } from "./sim-cell.ts";
 import { createSimShard, simJurisdiction, simModel } from "./sim-shard.ts";
 import type { SimShard } from "./sim-shard.ts";
 import { createWaitingRoom } from "./waiting-room.ts";
+import type { RunningWork } from "#shared/admission/model-admission.ts";
 import type { Arrival } from "./workload.ts";
 
 /** What a replay runs. */
@@ -63,6 +64,7 @@ interface Attempt {
   /** Generated on shards that were lost: part of the prompt since. */
   base: number;
   dispatch: Dispatch | null;
+  work: RunningWork | null;
 }
 
 /** Two more attempts, as the critical class has them: one layer retries. */
@@ -87,7 +89,12 @@ export function replay(input: ReplayInput): ReplayResult {
   const largestKvTokens = Math.max(...fleet.map(({ profile }) => profile.kvTokens));
   const lengths = new Map<number, OutputLength>();
   const events = createEventQueue();
-  const waiting = createWaitingRoom();
+  const waiting = createWaitingRoom(random, () =>
+    shards.reduce(
+      (sum, { state }) => sum + Math.max(0, state.concurrentRequestsMax - state.inFlight),
+      0,
+    ),
+  );
   const homes = new Map<number, Home>();
   const seen = new Set<number>();
   const attempts = new Map<number, Attempt>();
@@ -154,7 +161,11 @@ export function replay(input: ReplayInput): ReplayResult {
     const { chunks, inputTokens, outputTokens } = request;
     const sent = cell.dispatch(demandOf(id, attempt, ceiling), chunks, nowMs);
     if (sent === "full" || sent === "blocked") return sent;
-    waiting.charge(`${tenant}`, sent.workTokens, nowMs);
+    const { predictedEndSeconds, workTokens } = sent;
+    attempt.work = waiting.began(
+      { tenant: `${tenant}`, workTokens, predictedMs: 1_000 * predictedEndSeconds },
+      nowMs,
+    );
     const shard = shardAt(sent.shard);
     attempt.dispatch = sent;
     attempt.tried.push(shard.state.id);
@@ -195,11 +206,12 @@ export function replay(input: ReplayInput): ReplayResult {
       if (record.firstAtMs < 0) record.firstAtMs = nowMs;
     }
     for (const id of outcome.finished) {
-      const sent = attempts.get(id)?.dispatch;
-      if (sent === undefined || sent === null) continue;
+      const attempt = attempts.get(id);
+      const sent = attempt?.dispatch ?? null;
+      if (attempt === undefined || sent === null) continue;
       const { request, tenant } = arrivalOf(id);
       shard.requests.delete(id);
-      settle(sent, "success", nowMs);
+      settle(attempt, sent, "success", nowMs);
       const length = lengths.get(tenant) ?? unseenOutputLength;
       lengths.set(tenant, observeOutputLength(length, request.outputTokens));
       if (request.session >= 0) {
@@ -214,8 +226,15 @@ export function replay(input: ReplayInput): ReplayResult {
     if (waiting.size() > 0 && outcome.finished.length + outcome.started.length > 0) admit(nowMs);
   }
 
-  function settle(sent: Dispatch, kind: "success" | "failure" | "release", nowMs: number): void {
+  function settle(
+    attempt: Attempt,
+    sent: Dispatch,
+    kind: "success" | "failure" | "release",
+    nowMs: number,
+  ): void {
     cell.ended(sent, kind, nowMs);
+    if (attempt.work !== null) waiting.ended(attempt.work, kind === "success", nowMs);
+    attempt.work = null;
     if (kind === "failure" && detectedAtMs === null && struck.length > 0)
       if (struck.every((at) => shardAt(at).breaker.trips > 0)) detectedAtMs = nowMs;
   }
@@ -236,6 +255,10 @@ export function replay(input: ReplayInput): ReplayResult {
     });
   }
 
+  function isLater(session: number): boolean {
+    return homes.get(session)?.shard !== undefined;
+  }
+
   function enter(id: number, attempt: Attempt, nowMs: number): void {
     if (!hasAdmission) return end(id, "failed", nowMs);
     const { request, tenant } = arrivalOf(id);
@@ -243,11 +266,12 @@ export function replay(input: ReplayInput): ReplayResult {
     const turn = {
       tenant: `${tenant}`,
       priority,
-      isLaterTurn: homes.get(request.session)?.shard !== undefined,
+      isLaterTurn: isLater(request.session),
       costTokens: cell.workOf(demandOf(id, attempt, Infinity), request.chunks),
       deadlineMs: nowMs + deadlineMs,
     };
-    if (!waiting.enter(id, turn, nowMs)) return end(id, "shed", nowMs);
+    const isIn = waiting.enter(id, turn, nowMs, (other) => end(other, "shed", nowMs));
+    if (!isIn) return end(id, "shed", nowMs);
     if (!isLooking) events.push(nowMs + lookMs, "look", 0);
     isLooking = true;
   }
@@ -270,9 +294,16 @@ export function replay(input: ReplayInput): ReplayResult {
     attempt.dispatch = null;
     shard.requests.delete(id);
     // An engine that refuses what can never fit is not sick.
-    settle(sent, shard.ailment === "none" ? "release" : "failure", nowMs);
+    settle(attempt, sent, shard.ailment === "none" ? "release" : "failure", nowMs);
     if (attempt.tried.length >= attemptsMax) end(id, "failed", nowMs);
     else offer(id, attempt, nowMs);
+  }
+
+  function isLetIn(id: number, nowMs: number): boolean {
+    const { priority, request, tenant } = arrivalOf(id);
+    const { session } = request;
+    const arrival = { tenant: `${tenant}`, priority, isLaterTurn: isLater(session) };
+    return waiting.screen(arrival, `${session < 0 ? id : session}`, nowMs);
   }
 
   function arrive(id: number, nowMs: number): void {
@@ -285,8 +316,9 @@ export function replay(input: ReplayInput): ReplayResult {
     while (known < request.chunks.length && seen.has(request.chunks[known] ?? 0)) known += 1;
     record.reusableTokens = Math.min(request.inputTokens - 1, known * chunkTokens);
     for (let at = known; at < request.chunks.length; at += 1) seen.add(request.chunks[at] ?? 0);
-    const attempt: Attempt = { tried: [], base: 0, dispatch: null };
+    const attempt: Attempt = { tried: [], base: 0, dispatch: null, work: null };
     attempts.set(id, attempt);
+    if (hasAdmission && !isLetIn(id, nowMs)) return end(id, "shed", nowMs);
     offer(id, attempt, nowMs);
   }
 

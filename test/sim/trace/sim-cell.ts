@@ -19,6 +19,8 @@ export interface Dispatch {
   readonly atMs: number;
   readonly reason: SelectionReason;
   readonly predictedSeconds: number;
+  /** Predicted from the dispatch to the end of an answer of the expected length, seconds. */
+  readonly predictedEndSeconds: number;
   readonly kvTokens: number;
   readonly workTokens: number;
   /** Uncached tokens whose first token is not there yet; 0 after it. */
@@ -129,6 +131,7 @@ export function createSimCell({ shards, policy, numbers, random }: SimCellOption
         atMs: nowMs,
         reason,
         predictedSeconds: predicted.ttftSeconds,
+        predictedEndSeconds: predicted.ttftSeconds + prompt.outputTokens * predicted.itlSeconds,
         kvTokens: prompt.inputTokens + prompt.outputTokens,
         workTokens: workOf(prompt, cached),
         pendingTokens: uncachedTokens(prompt, cached),

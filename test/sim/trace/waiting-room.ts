@@ -1,22 +1,32 @@
-import { admitToQueue } from "#shared/admission/admit-to-queue.ts";
-import { ModelQueue } from "#shared/admission/model-queue.ts";
+import { ModelAdmission } from "#shared/admission/model-admission.ts";
+import type { RunningWork } from "#shared/admission/model-admission.ts";
 import type { DispatchVerdict } from "#shared/admission/model-queue.ts";
 import { defaultQueuePolicy } from "#shared/admission/queue-policy.ts";
-import type { QueuedTurn } from "#shared/admission/tenant-line.ts";
+import type { Queued, QueuedTurn } from "#shared/admission/tenant-line.ts";
 import type { Priority } from "#shared/config/topology.ts";
 
-/** Requests that no shard may take now, in the product's own queue. */
+/** Requests that no shard may take now, admitted, ordered and shed as in the product. */
 export interface WaitingRoom {
   size(): number;
   /** Whether a request of the class may be tried before anybody who waits. */
   isFirst(priority: Priority): boolean;
   /** Saturation from which on a shard is full for the class now. */
   ceilingOf(priority: Priority): number;
-  /** Lets a request wait; false: there is no room. */
-  enter(id: number, turn: QueuedTurn, nowMs: number): boolean;
-  /** Counts work that a tenant was given. */
-  charge(tenant: string, tokens: number, nowMs: number): void;
-  /** Takes out who waited too long, then offers the others in the order of service. */
+  /** Counts an arrival; false: it is in the share that is shed. */
+  screen(
+    arrival: Pick<QueuedTurn, "tenant" | "priority" | "isLaterTurn">,
+    user: string,
+    nowMs: number,
+  ): boolean;
+  /** Lets a request wait; false: there is no room. `shed` is told of who gives its place to it. */
+  enter(id: number, turn: QueuedTurn, nowMs: number, shed: (id: number) => void): boolean;
+  /** Counts work that was begun for a tenant; give what is returned to `ended`. */
+  began(
+    service: { readonly tenant: string; readonly workTokens: number; readonly predictedMs: number },
+    nowMs: number,
+  ): RunningWork;
+  ended(running: RunningWork, isAnswered: boolean, nowMs: number): void;
+  /** Takes out who waited too long or is dropped, then offers the others in the order of service. */
   serve(nowMs: number, act: WaitingActs): void;
 }
 
@@ -32,29 +42,42 @@ interface Waiter {
   readonly expiresAtMs: number;
 }
 
-/** Makes an empty room with the product's bounds. */
-export function createWaitingRoom(): WaitingRoom {
-  const policy = defaultQueuePolicy;
-  const queue = new ModelQueue<Waiter>(policy);
+/** How often the queue takes note of the time at most, ms; the product does ten times a second. */
+const tickMs = 100;
+
+/** Makes an empty room with the product's bounds. `freeSlots`: of all shards. */
+export function createWaitingRoom(random: () => number, freeSlots: () => number): WaitingRoom {
+  const admission = new ModelAdmission<Waiter>(defaultQueuePolicy);
+  const { queue } = admission;
   /** When somebody's time is up next; nobody is looked for before. */
   let nextExpiryMs = Infinity;
+  let tickedAtMs = -Infinity;
+
+  /** Those that the queue drops. */
+  function note(nowMs: number): readonly Queued<Waiter>[] {
+    if (nowMs - tickedAtMs < tickMs) return [];
+    tickedAtMs = nowMs;
+    return admission.tick(nowMs, freeSlots);
+  }
 
   return {
     size: () => queue.length,
     isFirst: (priority) => queue.isFirst(priority),
     ceilingOf: (priority) => queue.ceilingOf(priority),
-    charge: (tenant, tokens, nowMs) => queue.charge(tenant, tokens, nowMs),
-    enter(id, turn, nowMs) {
-      const load = {
-        waitingForModel: queue.length,
-        waiting: queue.length,
-        canDisplace: false,
-        isRoom: false,
-        foresee: () => ({ kind: "worthwhile", reason: "inTime", waitMs: 0 }) as const,
-      };
-      const decision = admitToQueue(turn, load, nowMs, policy);
+    screen(arrival, user, nowMs) {
+      // While somebody waits the time is noted where those are offered.
+      if (queue.length === 0) note(nowMs);
+      return admission.screen({ ...arrival, user }, nowMs, random) === null;
+    },
+    began: (service, nowMs) => admission.began(service, nowMs),
+    ended: (running, isAnswered, nowMs) => admission.ended(running, isAnswered, nowMs),
+    enter(id, turn, nowMs, shed) {
+      // Deadlines of the traces are patience for the first token; no end is foreseen from them.
+      const context = { waitingInCell: queue.length, isRoom: false, predict: () => null };
+      const { decision, evicted } = admission.admit(turn, context, nowMs);
       if (decision.kind === "refuse") return false;
-      queue.add(turn, { id, expiresAtMs: decision.expiresAtMs }, nowMs);
+      if (evicted !== null && queue.remove(evicted)) shed(evicted.item.id);
+      admission.add(turn, { id, expiresAtMs: decision.expiresAtMs }, nowMs);
       nextExpiryMs = Math.min(nextExpiryMs, decision.expiresAtMs);
       return true;
     },
@@ -67,6 +90,7 @@ export function createWaitingRoom(): WaitingRoom {
           else if (queue.remove(queued)) expire(id);
         }
       }
+      for (const { item } of note(nowMs)) expire(item.id);
       queue.serve(nowMs, ({ ceiling, queued }) => {
         const verdict = dispatch(queued.item.id, ceiling);
         if (verdict === "gone") queue.take(queued);

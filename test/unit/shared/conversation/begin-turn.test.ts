@@ -45,3 +45,24 @@ describe("the first turn of a conversation that was created before", () => {
     expect(store.head?.historyCell).toBe(cellA);
   });
 });
+
+describe("a turn whose deadline has passed", () => {
+  it("is refused and leaves nothing behind", ({ expect }) => {
+    const store = aConversation([]);
+    const before = store.head;
+    const context = aContext(store);
+    const late = beginTurn(context, { ...firstTurn, deadlineMs: context.nowMs });
+    expect(late).toMatchObject({ kind: "refused", error: { code: "deadline_exceeded" } });
+    expect(store.head).toEqual(before);
+    const soon = beginTurn(context, { ...firstTurn, deadlineMs: context.nowMs + 1 });
+    expect(soon.kind).toBe("lease");
+  });
+
+  it("that was begun before is the same turn, however late it is asked for", ({ expect }) => {
+    const store = aConversation([]);
+    const context = aContext(store);
+    beginTurn(context, firstTurn);
+    const again = beginTurn(context, { ...firstTurn, deadlineMs: 0 });
+    expect(again.kind).toBe("lease");
+  });
+});
