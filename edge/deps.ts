@@ -5,6 +5,7 @@ import { nearCells } from "#shared/routing/near-cells.ts";
 import type { CellDescription } from "#shared/config/topology.ts";
 import { createCallSigner } from "./adapters/call-signer.ts";
 import { createCellAdmin } from "./adapters/cell-admin.ts";
+import { throttleCells } from "./adapters/throttled-cells.ts";
 import { createCellClient } from "./adapters/cell-client.ts";
 import { createCellFetch, createCellRequest } from "./adapters/cell-fetch.ts";
 import type { CellRequest } from "./adapters/cell-fetch.ts";
@@ -143,7 +144,7 @@ export function createDeps(env: Env): EdgeDeps {
     sha256Hex,
     identifiers,
     verifyCredential: createVerifyCredential(config),
-    cells: createCellClient(createRequest(config), now),
+    cells: throttleCells(createCellClient(createRequest(config), now), now, Math.random),
     cellAdmin: createCellAdmin(createRequest(config)),
     rankCells: createRankCells(config, log),
     openConversation: createOpenConversation(objects),

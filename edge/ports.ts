@@ -49,6 +49,8 @@ export type CellAnswer =
       readonly shard: string | null;
       /** The cell's degradation level; null where it told none. */
       readonly level: string | null;
+      /** What the cell wants kept away; null for nothing. */
+      readonly throttle: string | null;
     }
   /** No answer, none that a cell gives (`notACell`), or one that is about the call and not about the turn. */
   | { readonly kind: "unreachable"; readonly failure: PlatformFailure | "timeout" | "notACell" };

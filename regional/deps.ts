@@ -192,7 +192,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
           telemetry.ended(request, outcome);
           prewarmer.measured(outcome);
           warm.ended(request, outcome);
-          level.ended(outcome);
+          overload.ended(request, outcome);
         },
       },
     },
@@ -275,6 +275,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     }),
     registry,
     level,
+    throttle: overload.throttle,
     drains,
     prewarmer,
     warm,

@@ -4,7 +4,7 @@ import { isErrorCode } from "#shared/errors/codes.ts";
 import type { ErrorCode } from "#shared/errors/codes.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
 import { classifyPlatformFailure } from "#shared/errors/platform-failure.ts";
-import { outcomeHeader, overloadHeader } from "#shared/protocol/internal/stream.ts";
+import { outcomeHeader, overloadHeader, throttleHeader } from "#shared/protocol/internal/stream.ts";
 import { readLevel, readOutcomeHeader } from "../turns/lane-answer.ts";
 import type { CellAnswer, CellCall, CellClient } from "../ports.ts";
 import type { CellRequest } from "./cell-fetch.ts";
@@ -101,6 +101,7 @@ async function answerOf(response: Response): Promise<CellAnswer> {
     mayMove: mayMove(response, error),
     shard: response.headers.get("x-meridian-shard"),
     level: readLevel(response.headers),
+    throttle: response.headers.get(throttleHeader),
   };
 }
 
@@ -114,6 +115,7 @@ const expired: CellAnswer = {
   mayMove: false,
   shard: null,
   level: null,
+  throttle: null,
 };
 
 /** The call's signal: its deadline, its caller's and its head's in one, because each joining of signals costs. */

@@ -73,6 +73,7 @@ class DurableRun {
         mayMove: false,
         shard: null,
         level: null,
+        throttle: null,
       });
     }
     const { requestId, traceparent } = this.#facts;

@@ -1,6 +1,8 @@
 import type { CellDescription, Topology } from "#shared/config/topology.ts";
 import { defaultDegradePolicy } from "#shared/overload/degrade-policy.ts";
 import type { LevelPolicy } from "#shared/overload/level-policy.ts";
+import type { TurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
+import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
 import type { Log } from "#shared/telemetry/log-record.ts";
 import type { MetricsRegistry } from "#shared/telemetry/metrics.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -16,6 +18,8 @@ import { createTurnGuards } from "./guards.ts";
 import { createLevelSource } from "./level-source.ts";
 import type { LevelSource } from "./level-source.ts";
 import { registerOverloadGauges } from "./overload-gauges.ts";
+import { createThrottleMeter } from "./throttle-meter.ts";
+import type { ThrottleMeter } from "./throttle-meter.ts";
 import { watchQueue } from "./queue-watch.ts";
 
 /** What a cell does about too much work. */
@@ -25,6 +29,9 @@ export interface Overload {
   readonly scheduler: DeferringScheduler;
   readonly degrade: DegradeTurn;
   readonly guards: TurnGuards;
+  readonly throttle: ThrottleMeter;
+  /** A turn has ended. */
+  ended(request: TurnRequest, outcome: Pick<TurnOutcome, "error" | "shard">): void;
   /** Call ten times a second. */
   tick(): void;
 }
@@ -74,11 +81,38 @@ export function createOverload(options: OverloadOptions): Overload {
   });
   registerOverloadGauges(metrics, { level, deferredCount: () => scheduler.deferredCount() });
   const { id, jurisdiction } = cell;
+  const throttle = createThrottleMeter(clock);
+  const guards = createTurnGuards({ level, clock, random, metrics });
+  const degrade = createDegrader({
+    cell: id,
+    jurisdiction,
+    topology,
+    level,
+    statuses,
+    random,
+    metrics,
+  });
   return {
     level,
     scheduler,
-    guards: createTurnGuards({ level, clock, random, metrics }),
-    degrade: createDegrader({ cell: id, jurisdiction, topology, level, statuses, random, metrics }),
+    guards: {
+      ...guards,
+      dispatched(request) {
+        throttle.taken(request);
+        guards.dispatched(request);
+      },
+    },
+    throttle,
+    degrade(request) {
+      const verdict = degrade(request);
+      if (verdict.kind === "refused") throttle.refused(request);
+      return verdict;
+    },
+    ended(request, outcome) {
+      level.ended(outcome);
+      const isShed = outcome.error?.code === "saturated" && outcome.shard === null;
+      if (isShed) throttle.refused(request);
+    },
     tick() {
       level.tick();
       scheduler.tick();

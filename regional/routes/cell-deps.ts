@@ -4,6 +4,7 @@ import type { Log } from "#shared/telemetry/log-record.ts";
 import type { MetricsRegistry } from "#shared/telemetry/metrics.ts";
 import type { CallVerifier } from "../ports/call-verifier.ts";
 import type { LevelSource } from "../overload/level-source.ts";
+import type { ThrottleMeter } from "../overload/throttle-meter.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { RandomSource } from "../ports/random.ts";
 import type { Prewarmer } from "../scheduler/prewarmer.ts";
@@ -26,6 +27,7 @@ export interface CellDeps {
   readonly verifier: CallVerifier;
   readonly registry: TurnRegistry;
   readonly level: LevelSource;
+  readonly throttle: Pick<ThrottleMeter, "header">;
   readonly drains: ShardDrains;
   readonly prewarmer: Prewarmer;
   readonly warm: WarmConversations;

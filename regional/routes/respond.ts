@@ -1,15 +1,25 @@
 import { errorResponseParts } from "#shared/errors/gateway-error.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
-import { levelHeader, outcomeHeader, overloadHeader } from "#shared/protocol/internal/stream.ts";
+import {
+  levelHeader,
+  outcomeHeader,
+  overloadHeader,
+  throttleHeader,
+} from "#shared/protocol/internal/stream.ts";
 import type { TurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
 import type { CellDeps } from "./cell-deps.ts";
 
 /** Headers that say where an answer was made, and the cell's degradation level at its beginning. */
 export function placeHeaders(
-  { cell, level }: Pick<CellDeps, "cell" | "level">,
+  { cell, level, throttle }: Pick<CellDeps, "cell" | "level" | "throttle">,
   shard: string | null,
 ): Record<string, string> {
-  const headers = { "x-meridian-cell": cell.id, [levelHeader]: String(level.level()) };
+  const headers: Record<string, string> = {
+    "x-meridian-cell": cell.id,
+    [levelHeader]: String(level.level()),
+  };
+  const kept = throttle.header();
+  if (kept !== null) headers[throttleHeader] = kept;
   return shard === null ? headers : { ...headers, "x-meridian-shard": shard };
 }
 

@@ -24,6 +24,9 @@ export const overloadHeader = "x-overload";
 /** The cell's degradation level, 0 to 4, on each answer about a turn; the edge passes it on. */
 export const levelHeader = "x-meridian-level";
 
+/** Shares of the classes, in hundredths, that a cell wants not to be sent (shared/overload/throttle.ts); absent for none. */
+export const throttleHeader = "x-meridian-throttle";
+
 /** One event for the client: `event` (null for chat completions) and the text after `data:`, without line breaks. */
 export interface ClientFrame {
   readonly event: string | null;
