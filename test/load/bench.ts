@@ -64,7 +64,9 @@ const measured: Measured[] = [];
 for (const target of targets) {
   await warmUp(client, target);
   // 500 streams want 500 conversations, so the cold lane's row is the one for memory.
-  const open = target.isWarm ? unmeasured : await measureOpenStreams(client, target, url);
+  const open = target.isWarm
+    ? unmeasured
+    : await measureOpenStreams(client, target, url, options.openStreams);
   measured.push({ target, open, rounds: [] });
   process.stdout.write(`${target.name}: warm\n`);
 }

@@ -1,10 +1,9 @@
 import { readFileSync } from "node:fs";
-import { availableParallelism, cpus } from "node:os";
+import { availableParallelism, cpus, loadavg } from "node:os";
 import type { BenchOptions } from "./options.ts";
 import { isPinned } from "./processes.ts";
 import {
   latencyPerSecond,
-  openStreams,
   quantile,
   saturationConnections,
   streamsLonger,
@@ -155,12 +154,12 @@ export function renderReport(
   const cpuModel = cpus()[0]?.model ?? "unknown";
   return `# Benchmarks
 
-Written by \`npm run bench -- --rounds ${options.rounds} --seconds ${options.seconds}\`; do not edit by hand. Absolute figures are of one machine; compare the ratios.
+Written by \`npm run bench -- --rounds ${options.rounds} --seconds ${options.seconds} --open-streams ${options.openStreams}\`; do not edit by hand. Absolute figures are of one machine; compare the ratios.
 
-- Machine: ${availableParallelism()} cores (${cpuModel}), Node ${process.versions.node}, workerd ${version("workerd")}; ${isPinned ? "workerd on one core, everything else on the other" : "no core of its own for workerd"}. ${new Date().toISOString().slice(0, 10)}. Other work on the machine was not excluded.
+- Machine: ${availableParallelism()} cores (${cpuModel}), Node ${process.versions.node}, workerd ${version("workerd")}; ${isPinned ? "workerd on one core, everything else on the other" : "no core of its own for workerd"}. ${new Date().toISOString().slice(0, 10)}. Other work on the machine was not excluded: load average ${loadavg()[1]?.toFixed(0)} over the last five minutes, of which the benchmark is about 2.
 - The edge is the bundle of \`wrangler deploy --dry-run\` under the workerd binary. Each lane has a stack of its own: edge, cell, database (PGlite), health KV.
 - Medians of ${options.rounds} interleaved rounds, ${options.seconds} s a series. Every answer had status 200 and its terminal marker, else the run fails.
-- Not streamed: closed loop of ${saturationConnections} connections for CPU and requests per second, open loop of ${latencyPerSecond}/s for latency. Streams: 64 tokens, one each 5 ms, ${streamsPerSecond}/s for ${streamsLonger * options.seconds} s. A way is measured when its processes are idle: first latency, then streams, the closed loop last. Memory: ${openStreams} open streams on fresh, warm processes, a token a second on each.
+- Not streamed: closed loop of ${saturationConnections} connections for CPU and requests per second, open loop of ${latencyPerSecond}/s for latency. Streams: 64 tokens, one each 5 ms, ${streamsPerSecond}/s for ${streamsLonger * options.seconds} s. A way is measured when its processes are idle: first latency, then streams, the closed loop last. Memory: ${options.openStreams} open streams on fresh, warm processes, a token a second on each.
 - Edge and cells log at \`${logLevel}\`, the default, as in production: a line for each request, read by the benchmark from a pipe.
 - Files of objects and databases lie ${options.isInMemory ? "in memory (`/dev/shm`): the platform replicates a commit, and this machine's disk would be measured in its place" : "on this machine's disk, whose commits are part of what is measured"}.
 - The objects of the two object rows are warm. Every request of the durable lane makes a new conversation, so its object is cold and creates its tables; "durable lane, warm" goes on with ${warmConversations} conversations of one turn, made anew before each series.

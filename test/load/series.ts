@@ -27,8 +27,6 @@ export const streamsPerSecond = 20;
 export const streamsLonger = 2;
 /** Conversations that a series on warm ones goes round: more than are ever open at once. */
 export const warmConversations = 64;
-/** Streams of the memory series. */
-export const openStreams = 500;
 const warmUpSeconds = 1;
 const settleMs = 3_000;
 /** A process is calm when it used less than this share of a core for this long, ms; waited for at most so long, ms. */
@@ -61,11 +59,6 @@ export function quantile(values: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
 }
 
-function connectionsOf(kind: Job["kind"]): number {
-  if (kind === "prepare") return warmConversations;
-  return kind === "hold" ? openStreams : saturationConnections;
-}
-
 function jobOf(
   target: Target,
   kind: Job["kind"],
@@ -80,7 +73,7 @@ function jobOf(
     isStreamed,
     kind,
     isContinued: target.isWarm && kind !== "prepare",
-    connections: connectionsOf(kind),
+    connections: kind === "prepare" ? warmConversations : saturationConnections,
     perSecond: isStreamed ? streamsPerSecond : latencyPerSecond,
     seconds,
   };
@@ -147,12 +140,16 @@ export async function measureOpenStreams(
   client: Client,
   target: Target,
   engineUrl: string,
+  openStreams: number,
 ): Promise<OpenStreamCost> {
   const parts = Object.entries(target.parts);
   const each = (figure: (pid: number, index: number) => number) =>
     Object.fromEntries(parts.map(([name, { pid }], index) => [name, figure(pid, index)]));
   const rssBefore = parts.map(([, { pid }]) => rssKib(pid));
-  const { elapsedMs } = await client.do(jobOf(target, "hold", 0, "held"));
+  const { elapsedMs } = await client.do({
+    ...jobOf(target, "hold", 0, "held"),
+    connections: openStreams,
+  });
   if (elapsedMs + settleMs > heldMs)
     throw new Error(
       `${target.name}: ${openStreams} streams took ${elapsedMs.toFixed(0)} ms to open`,
