@@ -71,6 +71,8 @@ export interface CellConfig {
   } | null;
   /** How long running turns may go on after SIGTERM, ms; what is left then goes on in another cell. */
   readonly drainMs: number;
+  /** Between two canary prompts of the cell, ms; 0: none are sent. */
+  readonly canaryPeriodMs: number;
   readonly logLevel: LogLevel;
 }
 
@@ -84,6 +86,9 @@ export type ConfigResult =
  * its turns itself.
  */
 const drainSecondsDefault = 25;
+
+/** One canary for the whole cell each so often: five a minute however many shards there are (routing rules, health). */
+const canarySecondsDefault = 12;
 
 const hexWanted = "64 lower-case hex digits";
 const hexKey = z.string(hexWanted).regex(/^[0-9a-f]{64}$/, hexWanted);
@@ -121,6 +126,12 @@ const environmentSchema = z.object({
     .transform(Number)
     .refine((seconds) => seconds <= 3_600, "seconds, 0 to 3600")
     .default(drainSecondsDefault),
+  MERIDIAN_CANARY_SECONDS: z
+    .string()
+    .regex(/^\d{1,4}$/, "seconds, 0 to 3600")
+    .transform(Number)
+    .refine((seconds) => seconds <= 3_600, "seconds, 0 to 3600")
+    .default(canarySecondsDefault),
   LOG_LEVEL: z.enum(logLevels).default("info"),
 });
 
@@ -181,6 +192,7 @@ export function readConfig(
       cacheSaltKey: values.CACHE_SALT_KEY,
       healthKv,
       drainMs: values.MERIDIAN_DRAIN_SECONDS * 1_000,
+      canaryPeriodMs: values.MERIDIAN_CANARY_SECONDS * 1_000,
       logLevel: values.LOG_LEVEL,
     },
   };

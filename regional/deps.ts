@@ -22,6 +22,7 @@ import { systemRandom } from "./adapters/system-random.ts";
 import { createCellApp } from "./app.ts";
 import { createEngines } from "./backends/create-engines.ts";
 import type { CellConfig } from "./config.ts";
+import { createCellHealth } from "./health/cell-health.ts";
 import { openHistory } from "./history/index.ts";
 import type { DrainFile } from "./ports/drain-file.ts";
 import { createOverload } from "./overload/overload.ts";
@@ -109,12 +110,32 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
   );
   const contextTokensMax = (model: string): number =>
     config.topology.jurisdictions.get(cell.jurisdiction)?.models.get(model)?.contextTokensMax ?? 0;
+  const ownShards = config.shards.map(({ description }) => description);
+  const newTraceparent = (): string => continueTrace("", random.hex(16), random.hex(8));
+  const health = createCellHealth({
+    cell,
+    shards: ownShards,
+    engines,
+    clock,
+    metrics,
+    log,
+    keyHex: config.cacheSaltKey,
+    isChat: (model) =>
+      config.topology.jurisdictions
+        .get(cell.jurisdiction)
+        ?.models.get(model)
+        ?.capabilities.includes("chat") ?? false,
+    traceparent: newTraceparent,
+    canaryPeriodMs: config.canaryPeriodMs,
+    onChange: () => publisher?.notify(),
+  });
   const book = createShardBook({
-    shards: config.shards.map(({ description }) => description),
+    shards: ownShards,
     jurisdiction: cell.jurisdiction,
     contextTokensMax,
     random: () => random.unit(),
     policy: defaultBreakerPolicy,
+    health: health.shards,
   });
   const refusals = metrics.counter(
     "meridian_queue_refusals_total",
@@ -163,7 +184,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     prewarmer,
     clock,
     contextTokensMax,
-    traceparent: () => continueTrace("", random.hex(16), random.hex(8)),
+    traceparent: newTraceparent,
     onWarmed: (shard, cachedTokens, promptTokens) => {
       warmed.add({ shard }, promptTokens - cachedTokens);
       log("info", "warmed_ahead", { shard, cachedTokens, promptTokens });
@@ -184,6 +205,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
       createEncoder,
       contextTokensMax,
       promptKeys,
+      poison: health.poison,
       clock,
       policy: { ...defaultTurnPolicy, ...overrides.turnPolicy },
       observer: {
@@ -297,6 +319,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
       stops.push(
         prober.start(),
         scraper.start(),
+        health.start(() => book.statuses(clock.nowMs())),
         clock.every(turnTickMs, () => {
           registry.tick();
           overload.tick();

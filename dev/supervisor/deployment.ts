@@ -98,8 +98,10 @@ export function createDeployment(
       HEALTH_MAC_KEY: secrets.healthMacKey,
       LOG_LEVEL: plan.environment["LOG_LEVEL"] ?? "info",
     };
-    const drainSeconds = plan.environment["MERIDIAN_DRAIN_SECONDS"];
-    if (drainSeconds !== undefined) own["MERIDIAN_DRAIN_SECONDS"] = drainSeconds;
+    for (const name of ["MERIDIAN_DRAIN_SECONDS", "MERIDIAN_CANARY_SECONDS"]) {
+      const seconds = plan.environment[name];
+      if (seconds !== undefined) own[name] = seconds;
+    }
     const database = databases.get(region);
     if (database !== undefined) own[databaseVariable(region)] = database.url;
     for (const name of neededVariables(file, id)) own[name] = plan.environment[name] ?? "";

@@ -1,4 +1,4 @@
-import { breakerWeight, stepBreaker, viewAt } from "#shared/breaker/breaker.ts";
+import { stepBreaker, viewAt } from "#shared/breaker/breaker.ts";
 import type { BreakerEvent } from "#shared/breaker/breaker.ts";
 import type { BreakerPolicy } from "#shared/breaker/breaker-policy.ts";
 import type { BreakerState } from "#shared/breaker/breaker-state.ts";
@@ -13,15 +13,15 @@ import { noteLoad } from "#shared/routing/foreign-load.ts";
 import type { OwnCounters } from "#shared/routing/foreign-load.ts";
 import { observeTokens } from "#shared/routing/held-tokens.ts";
 import { learnSpeed } from "#shared/routing/learn-speed.ts";
-import { movePays } from "#shared/routing/next-home.ts";
-import type { Spill } from "#shared/routing/next-home.ts";
-import { predict } from "#shared/routing/predict.ts";
 import { selectShard } from "#shared/routing/score-shard.ts";
 import type { Selection, SelectionInput } from "#shared/routing/score-shard.ts";
 import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
 import { uncachedTokens, workOf } from "#shared/routing/shard-state.ts";
-import type { PromptDemand, ShardSpeed, ShardState } from "#shared/routing/shard-state.ts";
+import type { PromptDemand } from "#shared/routing/shard-state.ts";
+import { answerEndOf } from "../health/answer-end.ts";
+import type { ShardHealth } from "../health/shard-health.ts";
 import type { ProbeResult } from "../ports/engine.ts";
+import { basicTtft, spillOf, verdictOf, withLoad } from "./book-decisions.ts";
 import { createAnswerLengths } from "./answer-lengths.ts";
 import { createHomeMemory } from "./home-memory.ts";
 import { createModelShards } from "./model-shards.ts";
@@ -107,62 +107,13 @@ export interface ShardBookOptions {
   readonly contextTokensMax: (model: string) => number;
   readonly random: () => number;
   readonly policy: BreakerPolicy;
-}
-
-const blamelessReasons: ReadonlySet<string> = new Set([
-  "clientFault",
-  "saturated",
-  "cold",
-  "drained",
-]);
-
-/** What the end of a try says of the shard. The client's faults and a full or cold shard are nobody's failure. */
-function verdictOf(result: TryResult): "success" | "failure" | "release" {
-  if (result.kind === "succeeded") return "success";
-  if (result.kind === "aborted") return "release";
-  const { reason } = result.failure;
-  return blamelessReasons.has(reason) ? "release" : "failure";
-}
-
-/** Whether a spilled conversation should go on where it went: a home without room, or one that is not worth waiting for. */
-function spillOf(
-  { chosen, home }: Selection & { readonly kind: "chosen" },
-  prompt: PromptDemand,
-  cachedTokens: number,
-  { prefillTokensPerSecond }: ShardSpeed,
-): Spill {
-  if (home === null) return "once";
-  const gapSeconds = home.prediction.ttftSeconds - chosen.prediction.ttftSeconds;
-  const contextTokens = prompt.inputTokens;
-  const pays = movePays({ gapSeconds, contextTokens, cachedTokens, prefillTokensPerSecond });
-  return pays ? "pays" : "once";
-}
-
-function basicTtft(
-  { surroundings }: ModelShards,
-  entry: ShardEntry,
-  prompt: PromptDemand,
-  cachedTokens: number,
-  nowMs: number,
-): number {
-  const state = { ...stateOf(entry, surroundings, nowMs), errorRatio: 1 };
-  return predict(state, prompt, cachedTokens).ttftSeconds;
-}
-
-/** The state once only `share` of the load is left. */
-function withLoad(state: ShardState, share: number): ShardState {
-  return {
-    ...state,
-    inFlight: Math.round(state.inFlight * share),
-    kvTokens: state.kvTokens * share,
-    pendingPrefillTokens: state.pendingPrefillTokens * share,
-    workTokens: state.workTokens * share,
-  };
+  /** What answers say of their shards; none: all are whole. */
+  readonly health?: Pick<ShardHealth, "weightOf" | "answered">;
 }
 
 /** The book of one cell. */
 export function createShardBook(options: ShardBookOptions): ShardBook {
-  const { contextTokensMax, jurisdiction, policy, random } = options;
+  const { contextTokensMax, health, jurisdiction, policy, random } = options;
   const lengths = createAnswerLengths();
   const homes = createHomeMemory();
   const groups = new Map<string, ModelShards>();
@@ -174,6 +125,7 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
         jurisdiction,
         policy,
         contextTokensMax: contextTokensMax(model),
+        healthOf: (shard) => health?.weightOf(shard) ?? 1,
       }),
     );
   }
@@ -210,7 +162,7 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
       id: description.id,
       model: description.model,
       breaker: viewAt(breaker, nowMs).kind,
-      weight: breakerWeight(breaker, nowMs, policy),
+      weight: state.weight,
       inFlight: own.inFlight,
       concurrentRequestsMax: description.concurrentRequestsMax,
       promptTokens: own.promptTokens,
@@ -418,6 +370,12 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
         noteTtft(dispatch, kind === "success" ? seconds : failureSeconds, nowMs);
       }
       if (kind === "success") learn(entry, dispatch, seen, nowMs);
+      const { firstTokenAtMs } = dispatch;
+      const answer = { ...seen, firstTokenAtMs: isUnanswered ? null : firstTokenAtMs };
+      if (kind !== "release") {
+        const batch = own.inFlight;
+        health?.answered(shard, answerEndOf(result, { ...answer, batch }, nowMs), nowMs);
+      }
       own.inFlight -= 1;
       own.promptTokens -= demand.inputTokens;
       own.kvTokens -= demand.kvTokens;

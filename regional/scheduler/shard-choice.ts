@@ -57,6 +57,8 @@ export interface ChosenDemand {
 export interface AnswerSeen {
   /** Tokens of the answer that the shard has given, as far as is known. */
   readonly tokens: number;
+  /** Share of its runs of four tokens that it had before, 0..1; left out where nobody looked. */
+  readonly repeatedShare?: number;
   /** The prompt as the engine counted it; null where it did not say. */
   readonly prompt: { readonly tokens: number; readonly cachedTokens: number } | null;
 }

@@ -3,7 +3,7 @@ import type { BreakerPolicy } from "#shared/breaker/breaker-policy.ts";
 import { newBreaker } from "#shared/breaker/breaker-state.ts";
 import type { BreakerState } from "#shared/breaker/breaker-state.ts";
 import type { ShardDescription } from "#shared/config/topology.ts";
-import type { Jurisdiction } from "#shared/residency/brands.ts";
+import type { Jurisdiction, ShardId } from "#shared/residency/brands.ts";
 import { errorRatioAt, neutralErrorRatio } from "#shared/routing/error-ratio.ts";
 import type { ErrorRatio } from "#shared/routing/error-ratio.ts";
 import { foreignAt, reportWeight } from "#shared/routing/foreign-load.ts";
@@ -84,12 +84,14 @@ export interface ShardSurroundings {
   readonly jurisdiction: Jurisdiction;
   readonly contextTokensMax: number;
   readonly policy: BreakerPolicy;
+  /** What the shard's answers leave of its weight, 0..1. */
+  readonly healthOf: (shard: ShardId) => number;
 }
 
 /** The shard as the selection sees it at `nowMs`. */
 export function stateOf(
   entry: ShardEntry,
-  { contextTokensMax, jurisdiction, policy }: ShardSurroundings,
+  { contextTokensMax, healthOf, jurisdiction, policy }: ShardSurroundings,
   nowMs: number,
 ): ShardState {
   const { breaker, description, own } = entry;
@@ -105,7 +107,9 @@ export function stateOf(
     // Half open, no prompt is risked on a shard that does not even answer a probe.
     isAdmitting:
       isAdmitting(breaker, nowMs) && (entry.isAlive || viewAt(breaker, nowMs).kind === "closed"),
-    weight: breakerWeight(breaker, nowMs, policy) * reportWeight(entry.foreign, nowMs),
+    weight:
+      Math.min(breakerWeight(breaker, nowMs, policy), healthOf(id)) *
+      reportWeight(entry.foreign, nowMs),
     speed: entry.speed,
     replicas: 1,
     concurrentRequestsMax,

@@ -10,6 +10,7 @@ import { stepTurn } from "#shared/conversation/turn-runner.ts";
 import { initialTurnState, resumedTurnState } from "#shared/conversation/turn-state.ts";
 import type { TurnState } from "#shared/conversation/turn-state.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
+import { repeatedShareOf } from "#shared/health/answer-quality.ts";
 import type { TurnEncoder } from "#shared/protocol/encoder.ts";
 import type { ClientFrame } from "#shared/protocol/internal/stream.ts";
 import type { Rendering, TurnRequest, TurnResume } from "#shared/protocol/internal/turn-request.ts";
@@ -18,10 +19,12 @@ import type { CellId, RegionId, ShardId } from "#shared/residency/brands.ts";
 import type { Spill } from "#shared/routing/next-home.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Engine, EngineSink } from "../ports/engine.ts";
+import type { PoisonGuard } from "../health/poison-guard.ts";
 import type { PromptKeys } from "../scheduler/prompt-keys.ts";
 import type { AnswerSeen } from "../scheduler/shard-choice.ts";
 import type { Scheduler, Slot, SlotRequest } from "../scheduler/scheduler.ts";
 import type { FrameLog } from "./frame-log.ts";
+import { hasBroken, tokensSaid } from "./tokens-said.ts";
 import type { TurnGuards } from "./turn-guards.ts";
 import type { TurnObserver } from "./turn-observer.ts";
 
@@ -47,6 +50,7 @@ export interface RunningTurnDeps {
   readonly policy: TurnPolicy;
   readonly observer: TurnObserver;
   readonly guards: TurnGuards;
+  readonly poison: PoisonGuard;
 }
 
 /** One turn that this cell runs or ran. */
@@ -103,6 +107,8 @@ export function startTurn(
   let stopChoosing = (): void => {};
   let isPaused = false;
   let readers = 0;
+  /** Shards that broke off with this prompt: whether they died is being asked. */
+  const suspected: Promise<void>[] = [];
 
   function feed(event: TurnEvent): void {
     pending.push(event);
@@ -140,9 +146,15 @@ export function startTurn(
         return controllers.get(effect.try)?.abort();
       case "releaseShard":
         observer.tryEnded(request, effect.shard, effect.result);
+        if (hasBroken(effect.result)) suspected.push(deps.poison.suspect(request, effect.shard));
         slots
           .get(effect.try)
-          ?.release(effect.result, effect.try === state.tries ? answerSeen() : nothingSeen);
+          ?.release(
+            effect.result,
+            effect.try === state.tries
+              ? answerSeen(effect.result.kind === "succeeded")
+              : nothingSeen,
+          );
         slots.delete(effect.try);
         controllers.delete(effect.try);
         return;
@@ -216,6 +228,21 @@ export function startTurn(
   }
 
   function choose(excluded: readonly ShardId[]): void {
+    // A prompt that may have ended two shards waits until it is known: a third is not risked for it.
+    if (suspected.length < 2) return chooseNow(excluded);
+    let isStopped = false;
+    stopChoosing = () => {
+      isStopped = true;
+    };
+    void Promise.all(suspected).then(() => {
+      if (!isStopped) chooseNow(excluded);
+    });
+  }
+
+  function chooseNow(excluded: readonly ShardId[]): void {
+    if (deps.poison.isQuarantined(request)) {
+      return feed({ kind: "noShard", reason: "poisoned", rejected: [] });
+    }
     stopChoosing = deps.scheduler.acquire(slotRequest(excluded), (reply) => {
       observer.decided(request, reply);
       if (reply.kind === "none") return feed({ ...reply, kind: "noShard" });
@@ -239,10 +266,11 @@ export function startTurn(
     return keys;
   }
 
-  function answerSeen(): AnswerSeen {
+  function answerSeen(isWhole: boolean): AnswerSeen {
     const { usage } = state;
     return {
       tokens: state.try.pieces,
+      ...(isWhole ? { repeatedShare: repeatedShareOf(tokensSaid(state.choices)) } : {}),
       prompt: usage && { tokens: usage.promptTokens, cachedTokens: usage.cachedTokens },
     };
   }

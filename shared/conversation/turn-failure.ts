@@ -10,8 +10,8 @@ export interface ClientFault {
 
 /** Why a shard did not finish its answer. `reason` is metric label and log field. */
 export type ShardFailure =
-  /** No connection, or it broke before the answer's headers. */
-  | { readonly reason: "unreachable" }
+  /** No connection, or it broke before the answer's headers; `wasConnected`: it took the prompt and then broke. */
+  | { readonly reason: "unreachable"; readonly wasConnected?: true }
   /** The connection broke inside the answer. */
   | { readonly reason: "cut" }
   | { readonly reason: "firstTokenTimeout" }
@@ -44,6 +44,8 @@ export type NoShardReason =
   | "queueTimeout"
   /** The client's deadline came before a shard was free: expired work is dropped, not run. */
   | "deadlinePassed"
+  /** The prompt broke two shards: no other one is risked. */
+  | "poisoned"
   /** The cell takes no more work. */
   | "draining";
 
@@ -140,6 +142,12 @@ export function noShardError(
       return {
         code: "deadline_exceeded",
         message: "No shard could begin the request before its deadline.",
+      };
+    case "poisoned":
+      return {
+        code: "prompt_quarantined",
+        message:
+          "This prompt ended two shards that ran it. It is refused for ten minutes; change it before you send it again.",
       };
     case "draining":
       return {

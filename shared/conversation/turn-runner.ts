@@ -272,7 +272,8 @@ function refuse(
     status: "failed",
     error,
     // Where this cell has no shard left, another one may.
-    mayMove: isSeenByClient || isExhausted || cellCodes.has(error.code),
+    mayMove:
+      event.reason !== "poisoned" && (isSeenByClient || isExhausted || cellCodes.has(error.code)),
   });
 }
 

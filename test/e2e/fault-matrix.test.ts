@@ -17,10 +17,13 @@ const model = "sim/llama-3.1-8b-instruct";
 let system: DevProcess;
 
 beforeAll(async () => {
+  // Faults are for the prompts of this test.
+  process.env["MERIDIAN_CANARY_SECONDS"] = "0";
   system = await startDev(mkdtempSync(join(tmpdir(), "meridian-faults-")));
 });
 
 afterAll(async () => {
+  delete process.env["MERIDIAN_CANARY_SECONDS"];
   system.signal("SIGINT");
   await system.ended;
   killAll([system]);

@@ -36,10 +36,13 @@ function random(seed: number): () => number {
 let system: DevProcess;
 
 beforeAll(async () => {
+  // Faults are for the prompts of this test.
+  process.env["MERIDIAN_CANARY_SECONDS"] = "0";
   system = await startDev(mkdtempSync(join(tmpdir(), "meridian-patterns-")));
 });
 
 afterAll(async () => {
+  delete process.env["MERIDIAN_CANARY_SECONDS"];
   system.signal("SIGINT");
   await system.ended;
   killAll([system]);

@@ -165,6 +165,7 @@ function configOf(
       MERIDIAN_DATA_DIR: "unused",
       CELL_SIGNING_KEYS: JSON.stringify({ current: "k1", keys: { k1: key } }),
       CACHE_SALT_KEY: key,
+      MERIDIAN_CANARY_SECONDS: "0",
       LOG_LEVEL: "debug",
     },
     () => JSON.stringify(topology),

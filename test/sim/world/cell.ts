@@ -87,6 +87,7 @@ export class CellNode {
         createEncoder,
         contextTokensMax: () => 100_000,
         promptKeys: () => [],
+        poison: { isQuarantined: () => false, suspect: () => Promise.resolve() },
         policy: defaultTurnPolicy,
         guards: eagerGuards(kernel.random("guards"), this.#world.recorder),
         scheduler: createSimScheduler(this.#world, process, shards, this.slots),

@@ -1,0 +1,61 @@
+import type { TryResult } from "#shared/conversation/turn-events.ts";
+import { movePays } from "#shared/routing/next-home.ts";
+import type { Spill } from "#shared/routing/next-home.ts";
+import { predict } from "#shared/routing/predict.ts";
+import type { Selection } from "#shared/routing/score-shard.ts";
+import type { PromptDemand, ShardSpeed, ShardState } from "#shared/routing/shard-state.ts";
+import type { ModelShards } from "./model-shards.ts";
+import { stateOf } from "./shard-entry.ts";
+import type { ShardEntry } from "./shard-entry.ts";
+
+const blamelessReasons: ReadonlySet<string> = new Set([
+  "clientFault",
+  "saturated",
+  "cold",
+  "drained",
+]);
+
+/** What the end of a try says of the shard. The client's faults and a full or cold shard are nobody's failure. */
+export function verdictOf(result: TryResult): "success" | "failure" | "release" {
+  if (result.kind === "succeeded") return "success";
+  if (result.kind === "aborted") return "release";
+  const { reason } = result.failure;
+  return blamelessReasons.has(reason) ? "release" : "failure";
+}
+
+/** Whether a spilled conversation should go on where it went: a home without room, or one that is not worth waiting for. */
+export function spillOf(
+  { chosen, home }: Selection & { readonly kind: "chosen" },
+  prompt: PromptDemand,
+  cachedTokens: number,
+  { prefillTokensPerSecond }: ShardSpeed,
+): Spill {
+  if (home === null) return "once";
+  const gapSeconds = home.prediction.ttftSeconds - chosen.prediction.ttftSeconds;
+  const contextTokens = prompt.inputTokens;
+  const pays = movePays({ gapSeconds, contextTokens, cachedTokens, prefillTokensPerSecond });
+  return pays ? "pays" : "once";
+}
+
+/** Predicted seconds to the first token before what was observed of the shard corrects them. */
+export function basicTtft(
+  { surroundings }: ModelShards,
+  entry: ShardEntry,
+  prompt: PromptDemand,
+  cachedTokens: number,
+  nowMs: number,
+): number {
+  const state = { ...stateOf(entry, surroundings, nowMs), errorRatio: 1 };
+  return predict(state, prompt, cachedTokens).ttftSeconds;
+}
+
+/** The state once only `share` of the load is left. */
+export function withLoad(state: ShardState, share: number): ShardState {
+  return {
+    ...state,
+    inFlight: Math.round(state.inFlight * share),
+    kvTokens: state.kvTokens * share,
+    pendingPrefillTokens: state.pendingPrefillTokens * share,
+    workTokens: state.workTokens * share,
+  };
+}
