@@ -132,7 +132,10 @@ export class FakeCells {
   /** The answer to a reader that joins a running turn after `afterSeq`. */
   frames: (afterSeq: number) => Response = () => errorAnswer(404, "not_found");
 
-  readonly fetch = async (input: RequestInfo | URL, init?: RequestInit): Promise<Response> => {
+  readonly fetch = async (
+    input: Parameters<typeof fetch>[0],
+    init?: RequestInit,
+  ): Promise<Response> => {
     const request = new Request(input, init);
     const url = new URL(request.url);
     if (url.hostname === "kv.test") return new Response("[]", { status: 500 });
