@@ -55,11 +55,8 @@ export interface ShardEntry {
 /** A shard that nothing is known of but its description. */
 export function createShardEntry(description: ShardDescription, position: number): ShardEntry {
   const { backend, pricePerHourMicroUsd } = description;
-  const isProfiled = backend.kind === "simulated";
-  const speed = startSpeed(
-    isProfiled ? backend.profile : undefined,
-    isProfiled ? (backend.speed ?? 1) : 1,
-  );
+  const factor = backend.kind === "simulated" ? (backend.speed ?? 1) : 1;
+  const speed = startSpeed(backend.profile, factor);
   const usdPerSecond = pricePerHourMicroUsd / 1e6 / 3_600;
   const stepSeconds = speed.stepFloorSeconds + speed.sequenceSeconds * pricedBatch;
   return {

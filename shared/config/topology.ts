@@ -4,6 +4,7 @@ import type { Limits, TenantKey } from "./limits.ts";
 import { keptSeconds, streamsKeptMs } from "./streams-kept.ts";
 import { describeDegradation, tenantDegradationSchema } from "./tenant-degradation.ts";
 import type { TenantDegradation } from "./tenant-degradation.ts";
+import { speedProfiles } from "../routing/speed-profiles.ts";
 import { shapeProblems } from "./topology-problem.ts";
 import type { TopologyProblem } from "./topology-problem.ts";
 import { referenceProblems } from "./topology-references.ts";
@@ -84,9 +85,12 @@ const modelSchema = z.strictObject({
 });
 
 const shardUrl = z.string().regex(/^https?:\/\/[^\s]+$/, "an http or https URL");
+/** The GPU and model size that predictions of a shard start from; without it they are learned from its answers alone. */
+const hardware = z.enum(speedProfiles);
 const backendSchema = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("openai-compatible"),
+    profile: hardware.optional(),
     url: shardUrl,
     apiKey: environmentVariable.optional(),
     /** The name that the engine knows the model by, when it differs from the topology's. */
@@ -104,6 +108,7 @@ const backendSchema = z.discriminatedUnion("kind", [
   }),
   z.strictObject({
     kind: z.literal("sagemaker"),
+    profile: hardware.optional(),
     endpointName: z.string().min(1).max(63),
     region: z.string().min(1).max(32),
     inferenceComponent: z.string().min(1).max(63).optional(),
@@ -113,6 +118,7 @@ const backendSchema = z.discriminatedUnion("kind", [
   }),
   z.strictObject({
     kind: z.literal("modal"),
+    profile: hardware.optional(),
     url: shardUrl,
     routingRegion: z.string().min(1).max(32),
     key: environmentVariable,

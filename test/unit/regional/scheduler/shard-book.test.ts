@@ -236,4 +236,17 @@ describe("the book of a cell's shards", () => {
     book.reported(first, null, book.ownOf(first), 31_000);
     expect(chosen(book.choose(request, 31_000)).shard).toBe(first);
   });
+
+  it("begins with the speed of the hardware that the topology names, whatever drives it", ({
+    expect,
+  }) => {
+    const at = (backend: object): number => {
+      const book = aBook([aShard(shardA, { backend: backend as ShardDescription["backend"] })]);
+      return chosen(book.choose(aRequest(), 0)).predicted.ttftSeconds;
+    };
+    const url = "http://127.0.0.1:1/v1";
+    expect(at({ kind: "openai-compatible", url, profile: "l4-8b" })).toBeCloseTo(3_000 / 2_400, 0);
+    expect(at({ kind: "openai-compatible", url })).toBeLessThan(0.2);
+    expect(at({ kind: "simulated", profile: "l4-8b", speed: 10 })).toBeLessThan(0.2);
+  });
 });
