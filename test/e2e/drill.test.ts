@@ -11,6 +11,8 @@ interface Report {
 }
 
 const folder = mkdtempSync(join(tmpdir(), "meridian-drills-"));
+/** The start of a system on a busy machine, and the time that the checks give it. */
+const drillMsMax = 480_000;
 const short = ["--baseline-seconds", "6", "--fault-seconds", "5"];
 
 afterAll(() => {
@@ -30,6 +32,11 @@ async function runDrill(name: string, ...more: readonly string[]) {
   return { own, code, output, report };
 }
 
+/** The state folders of drills in `path`; npm keeps a cache of its own there. */
+function statesIn(path: string): readonly string[] {
+  return readdirSync(path).filter((name) => name.startsWith("meridian-"));
+}
+
 /** The processes whose temporary folder lies in `path`: what a drill started, and what that started. */
 function runningIn(path: string): readonly number[] {
   return readdirSync("/proc")
@@ -44,7 +51,7 @@ function runningIn(path: string): readonly number[] {
     .map(Number);
 }
 
-describe("a drill", () => {
+describe("a drill", { timeout: drillMsMax }, () => {
   it("shows a system that bears a slow shard, and leaves nothing behind", async () => {
     const { code, output, own, report } = await runDrill("slow");
     expect(report?.checks.filter(({ isOk }) => !isOk) ?? output).toEqual([]);
@@ -52,7 +59,7 @@ describe("a drill", () => {
     expect(code).toBe(0);
     expect(readFileSync(join(own, "out", "slow.md"), "utf8")).toContain("# Drill slow: passed");
     expect(runningIn(own)).toEqual([]);
-    expect(readdirSync(own)).toEqual(["out"]);
+    expect(statesIn(own)).toEqual([]);
   });
 
   it("fails when the fault never ends, and leaves nothing behind all the same", async () => {
@@ -71,7 +78,7 @@ describe("a drill", () => {
     const { code, output, own } = await runDrill("nowhere");
     expect(code).toBe(2);
     expect(output).toContain('NAME: got "nowhere", wanted one of third');
-    expect(readdirSync(own)).toEqual([]);
+    expect(statesIn(own)).toEqual([]);
   });
 
   it("lists its names", async () => {
