@@ -9,15 +9,24 @@ const budgetMicroUsd = z.int().min(1).max(999_999_999_999_999);
  * `tokensPerMinute` are the most in any 60 s; `requestsPerSecond` with `requestsBurstMax` admit at most
  * burst + rate × W in any W seconds. Budgets are micro-dollars of a UTC day and month.
  */
-export const limitsSchema = z.strictObject({
-  requestsPerMinute: count.optional(),
-  requestsPerSecond: z.int().min(1).max(1_000_000).optional(),
-  requestsBurstMax: z.int().min(1).max(1_000_000).optional(),
-  tokensPerMinute: count.optional(),
-  concurrentRequestsMax: count.optional(),
-  budgetMicroUsdPerDay: budgetMicroUsd.optional(),
-  budgetMicroUsdPerMonth: budgetMicroUsd.optional(),
-});
+export const limitsSchema = z
+  .strictObject({
+    requestsPerMinute: count.optional(),
+    requestsPerSecond: z.int().min(1).max(1_000_000).optional(),
+    requestsBurstMax: z.int().min(1).max(1_000_000).optional(),
+    tokensPerMinute: count.optional(),
+    concurrentRequestsMax: count.optional(),
+    budgetMicroUsdPerDay: budgetMicroUsd.optional(),
+    budgetMicroUsdPerMonth: budgetMicroUsd.optional(),
+  })
+  .refine(
+    ({ requestsPerSecond, requestsBurstMax }) =>
+      requestsBurstMax === undefined || requestsPerSecond !== undefined,
+    {
+      path: ["requestsBurstMax"],
+      error: "requestsPerSecond beside it: the rate that gives it back",
+    },
+  );
 
 /** Limits of a tenant or of a key; docs of {@link limitsSchema}. */
 export type Limits = z.infer<typeof limitsSchema>;
