@@ -6,6 +6,7 @@ import type {
   StoredItem,
   StoredTurn,
 } from "#shared/conversation/store.ts";
+import { invariant } from "#shared/errors/invariant.ts";
 
 /** Characters of one stored text: a row holds 2 MB, a UTF-16 unit at most 3 bytes of UTF-8. */
 const textCharactersMax = 600_000;
@@ -40,15 +41,21 @@ interface ItemRow extends Record<string, SqlStorageValue> {
 /** The columns of {@link itemOfColumns}, in its order. */
 const itemColumns = "seq, id, type, turn_random, json, created_at_ms, is_tombstone";
 
+/** A column that its table declares as TEXT NOT NULL. */
+function textOf(value: SqlStorageValue | undefined): string {
+  invariant(typeof value === "string", "a column of text");
+  return value;
+}
+
 /** An item from its columns: a history is read at each turn, and rows as objects cost twice as much. */
 function itemOfColumns(columns: readonly SqlStorageValue[]): StoredItem {
   const [seq, id, type, turnRandom, json, createdAtMs, isTombstone] = columns;
   return {
     seq: Number(seq),
-    id: String(id),
-    type: String(type),
+    id: textOf(id),
+    type: textOf(type),
     turnRandom: typeof turnRandom === "string" ? turnRandom : null,
-    json: String(json),
+    json: textOf(json),
     createdAtMs: Number(createdAtMs),
     isTombstone: isTombstone === 1,
   };
