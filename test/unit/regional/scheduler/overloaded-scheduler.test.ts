@@ -111,6 +111,16 @@ describe("early refusal", () => {
     expect(run.book.runningOf("m")).toBe(0);
   });
 
+  it("tells work that comes after its deadline from work that cannot meet it", ({ expect }) => {
+    const run = aWatchedRun();
+    askForSlot(run, { deadlineMs: run.clock.nowMs() });
+    askForSlot(run, { deadlineMs: run.clock.nowMs() + 1 });
+    expect(run.refusals.map(({ reason }) => reason)).toEqual([
+      "deadlinePassed",
+      "deadlineTooShort",
+    ]);
+  });
+
   it("refuses who would only wait for its class's time to pass", ({ expect }) => {
     const run = aWatchedRun();
     const asked = Array.from({ length: 200 }, () => askForSlot(run));
