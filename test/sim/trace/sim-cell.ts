@@ -1,4 +1,4 @@
-import { breakerWeight, isAdmitting, stepBreaker } from "#shared/breaker/breaker.ts";
+import { breakerWeight, isAdmitting, stepBreaker, viewAt } from "#shared/breaker/breaker.ts";
 import { defaultBreakerPolicy } from "#shared/breaker/breaker-policy.ts";
 import { errorRatioAt, observeTtft } from "#shared/routing/error-ratio.ts";
 import { filterShard } from "#shared/routing/filter-shard.ts";
@@ -76,10 +76,13 @@ export function createSimCell({ shards, policy, numbers, random }: SimCellOption
 
   /** The states as the policy sees them: fresh, or as they were at the last look. */
   function view(nowMs: number): readonly ShardState[] {
-    for (const { breaker, ratio, state } of shards) {
+    for (const { ailment, breaker, ratio, state } of shards) {
       if (policy.hasErrorRatio) state.errorRatio = errorRatioAt(ratio, nowMs);
       if (breaker.kind === "closed" && state.weight === 1 && state.isAdmitting) continue;
-      state.isAdmitting = isAdmitting(breaker, nowMs);
+      // As the product: half open, no prompt is risked on a shard that does not even answer a probe.
+      state.isAdmitting =
+        isAdmitting(breaker, nowMs) &&
+        (ailment !== "dead" || viewAt(breaker, nowMs).kind === "closed");
       state.weight = breakerWeight(breaker, nowMs, defaultBreakerPolicy);
     }
     if (policy.staleSeconds === 0) return states;
