@@ -1,7 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { seededRandom } from "../simulated-engine/model/step-time.ts";
 import type { Drill, DrillContext, Fault } from "./drills/drill.ts";
-import { check, judge, levelSecondsMax } from "./judge/checks.ts";
+import { check, judge, levelSecondsMax, shardsSecondsMax } from "./judge/checks.ts";
 import type { Check } from "./judge/checks.ts";
 import type { Phases } from "./judge/recovery.ts";
 import { recoveryPolicy, recoverySeconds } from "./judge/recovery.ts";
@@ -181,9 +181,11 @@ async function watchRecovery(
       shardsSeconds !== null &&
       recovering.every((flow) => recoverySeconds(timeline, flow, { ...phases, end: now }) !== null);
     const levelBound = levelSecondsMax(watched.highestLevel() ?? 0) + marginSeconds;
+    const shardsBound = shardsSecondsMax(phases.recovery - phases.fault) + marginSeconds;
     const isOver =
       since >= (watched.watchSeconds ?? Number.POSITIVE_INFINITY) ||
-      ((isBack || since >= goodputSecondsMax) && (levelSeconds !== null || since >= levelBound));
+      ((isBack || since >= Math.max(goodputSecondsMax, shardsBound)) &&
+        (levelSeconds !== null || since >= levelBound));
     if (isOver || signal.aborted) return { ...state, shardsSeconds, levelSeconds };
     await holdBriefly(signal);
   }

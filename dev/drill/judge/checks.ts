@@ -1,3 +1,5 @@
+import { defaultBreakerPolicy } from "#shared/breaker/breaker-policy.ts";
+import type { BreakerPolicy } from "#shared/breaker/breaker-policy.ts";
 import { defaultLevelPolicy } from "#shared/overload/level-policy.ts";
 import type { LevelPolicy } from "#shared/overload/level-policy.ts";
 import { recoveryPolicy, recoverySeconds } from "./recovery.ts";
@@ -67,7 +69,7 @@ export function judge(evidence: Evidence): readonly Check[] {
     }),
     ...evidence.expectations.map((expectation) => keepsGoodput(evidence, expectation)),
     ...evidence.recovering.map((flow) => comesBack(evidence, flow)),
-    ...settles(evidence.end),
+    ...settles(evidence.end, phases.recovery - phases.fault),
   ];
 }
 
@@ -100,7 +102,8 @@ function comesBack({ timeline, phases }: Evidence, flow: string): Check {
   );
 }
 
-function settles(end: EndState): readonly Check[] {
+function settles(end: EndState, faultSeconds: number): readonly Check[] {
+  const shardsBound = shardsSecondsMax(faultSeconds);
   const levels = Object.entries(end.levels);
   const isMetricThere = levels.some(([, level]) => level !== null);
   const raised = levels.filter(([, level]) => (isMetricThere ? level !== 0 : false));
@@ -122,8 +125,8 @@ function settles(end: EndState): readonly Check[] {
       unused.length === 0 ? "all" : unused.map(([id, what]) => `${id} ${what}`).join(", "),
     ),
     check(
-      `every shard is in use again within ${recoveryPolicy.secondsMax} s`,
-      end.shardsSeconds !== null && end.shardsSeconds <= recoveryPolicy.secondsMax,
+      `every shard is in use again within ${shardsBound} s, what its breaker takes after a fault of ${faultSeconds} s`,
+      end.shardsSeconds !== null && end.shardsSeconds <= shardsBound,
       seenAfter(end.shardsSeconds),
     ),
     check(
@@ -132,6 +135,18 @@ function settles(end: EndState): readonly Check[] {
       end.restartedParts.length === 0 ? "none" : end.restartedParts.join(", "),
     ),
   ];
+}
+
+/**
+ * A breaker that opens again and again while a fault lasts doubles its time, so that its last one, begun just before the fault's
+ * end, is as long as all before it and one first time; then it wants its successes.
+ */
+export function shardsSecondsMax(
+  faultSeconds: number,
+  policy: BreakerPolicy = defaultBreakerPolicy,
+): number {
+  const openMs = Math.min(faultSeconds * 1_000 + policy.openMs, policy.openMsMax);
+  return recoveryPolicy.secondsMax + Math.ceil((openMs * (1 + policy.jitterRatio)) / 1_000);
 }
 
 /** A cell comes down one level at a time, each after its own time below the bounds of leaving it. */
