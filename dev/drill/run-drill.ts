@@ -78,7 +78,16 @@ export async function runDrill(
     io.log(`ABORTED: ${String(signal.reason)}`);
     traffic.halt();
   });
-  const context: DrillContext = { system, traffic, options, random, signal, log: io.log };
+  const { answering } = watch;
+  const context: DrillContext = {
+    system,
+    traffic,
+    answering,
+    options,
+    random,
+    signal,
+    log: io.log,
+  };
   const fault = drill.prepare(context);
   let phases: Phases;
   let recovery: Recovery | null = null;

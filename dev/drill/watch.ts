@@ -15,6 +15,8 @@ export interface Watch {
   readonly onEnded: (flow: Flow, code: string) => void;
   readonly onShard: (flow: Flow, shard: string) => void;
   foreignAnswers(): readonly string[];
+  /** The shards that have given an answer. */
+  readonly answering: () => ReadonlySet<string>;
   /** Highest degradation level that a cell told; null when none told one. */
   readonly highestLevel: () => number | null;
   memoryPeaks(): MemoryPeaks;
@@ -39,6 +41,7 @@ export function startWatch(
 ): Watch {
   const jurisdictionOfShard = jurisdictionsOfShards(system);
   const foreign: string[] = [];
+  const answering = new Set<string>();
   const peaks: Record<string, number> = {};
   let ended = noCounts();
   let state: AbortState = noBadSeconds;
@@ -91,10 +94,12 @@ export function startWatch(
     },
     onShard(flow, shard) {
       const jurisdiction = jurisdictionOfShard.get(shard);
+      if (jurisdiction !== undefined) answering.add(shard);
       if (jurisdiction === flow.jurisdiction || foreign.length >= foreignAnswersMax) return;
       foreign.push(`${flow.name} was answered by ${shard} of ${jurisdiction ?? "nowhere"}`);
     },
     foreignAnswers: () => foreign,
+    answering: () => answering,
     highestLevel: () => level,
     memoryPeaks: () => peaks,
     stop: () => clearInterval(timer),

@@ -12,6 +12,8 @@ export interface DrillContext {
   readonly system: DrilledSystem;
   readonly traffic: Traffic;
   readonly options: DrillOptions;
+  /** The shards that have given an answer so far: a fault anywhere else is met by nobody. */
+  readonly answering: () => ReadonlySet<string>;
   /** Uniform on [0, 1), seeded. */
   readonly random: () => number;
   /** Aborted when the drill is. */

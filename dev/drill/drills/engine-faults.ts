@@ -11,18 +11,20 @@ interface Victim {
   readonly url: string;
 }
 
-/** Faults of simulated engines, on all victims at once. */
+/** Faults of simulated engines, on all victims at once; who they are is asked when the fault begins. */
 export function engineFaults(
   context: DrillContext,
-  victims: readonly Victim[],
+  choose: () => readonly Victim[],
   faults: readonly EngineFault[],
 ): Fault {
+  let victims: readonly Victim[] = [];
   let hits = 0;
   let isOn = false;
   return {
     killedParts: [],
     async begin() {
       isOn = true;
+      victims = choose();
       const names = victims.map(({ id }) => id).join(", ");
       context.log(`fault on: ${faults.map(({ kind }) => kind).join(" and ")} at ${names}`);
       await Promise.all(

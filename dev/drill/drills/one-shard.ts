@@ -7,15 +7,20 @@ import { engineFaults } from "./engine-faults.ts";
 /** One shard of six ill: the others have room for its work, so that interactive work loses what ran on it at most. */
 const interactiveShareMin = 0.9;
 
-/** A drill with one ill shard, chosen by the seed. */
+/** A drill with one ill shard, chosen by the seed among those that answer. */
 export function oneShardDrill(title: string, faults: readonly EngineFault[]): Drill {
   return {
     title,
     refuse: needsTwoShards,
     prepare(context) {
-      const shards = targetShards(context.system);
-      const victim = shards[Math.floor(context.random() * shards.length)];
-      return engineFaults(context, victim === undefined ? [] : [victim], faults);
+      const choose = () => {
+        const shards = targetShards(context.system);
+        const answering = context.answering();
+        const busy = shards.filter(({ id }) => answering.has(id));
+        const victim = busy[Math.floor(context.random() * busy.length)] ?? shards[0];
+        return victim === undefined ? [] : [victim];
+      };
+      return engineFaults(context, choose, faults);
     },
     expectations: (flows, jurisdiction) => [
       ...bystanders(flows, jurisdiction),

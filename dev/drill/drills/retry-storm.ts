@@ -20,7 +20,7 @@ export const retryStorm: Drill = {
   refuse: needsTwoShards,
   prepare(context) {
     const { log, system, traffic } = context;
-    const broken = engineFaults(context, targetShards(system), [{ kind: "status-503" }]);
+    const broken = engineFaults(context, () => targetShards(system), [{ kind: "status-503" }]);
     let before = { tries: 0, due: 0 };
     let during = { tries: 0, due: 0 };
     let isOn = false;
