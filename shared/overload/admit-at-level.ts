@@ -21,8 +21,10 @@ export interface LevelLoad {
 }
 
 function hasRoom({ priority }: TurnRequest, load: LevelLoad, policy: DegradePolicy): boolean {
-  const below = policy.roomBelow[priority];
-  return below !== null && load.saturation < below && load.queueDelay < policy.roomDelayBelow;
+  const room = policy.roomBelow[priority];
+  if (room === null) return false;
+  const below = load.level === 4 ? policy.roomAtFour * room : room;
+  return load.saturation < below && load.queueDelay < policy.roomDelayBelow;
 }
 
 function refusalOf(
@@ -34,8 +36,8 @@ function refusalOf(
   const { level } = load;
   // A running stream is never shed for a new one.
   if (resume !== null || priority === "critical" || level < 3 || !load.hasCapacity) return null;
-  if (level === 4) return "onlyCritical";
   if (hasRoom(request, load, policy)) return null;
+  if (level === 4) return "onlyCritical";
   if (priority === "batch") return "batchRejected";
   if (isLaterTurn(request)) return null;
   if (priority === "standard") return "newRefused";
@@ -61,7 +63,8 @@ export type LevelAdmission = {
 /**
  * Decides whether a cell takes a turn at its level. Below 3 it takes all; at 3 no batch, no new conversations of the standard
  * class, and new interactive ones only when no other cell was asked yet and could take them, each only while the cell has no
- * room; at 4 the critical class alone. A begun answer is always taken. Refusals are `saturated`, with a wait drawn from 0.75 to
+ * room; at 4 the critical class alone, and others while much of the cell is idle: what caused the level is over long before
+ * its dwell is, and capacity that came back is not to wait for it. A begun answer is always taken. Refusals are `saturated`, with a wait drawn from 0.75 to
  * 1.5 times the class's, so that the refused do not come back together.
  */
 export function admitAtLevel(

@@ -12,6 +12,8 @@ export interface DegradePolicy {
   readonly historySteps: number;
   /** At level 3 a class that would be refused is let in while the saturation is below this; null: never. */
   readonly roomBelow: Readonly<Record<Priority, number | null>>;
+  /** The share of that room which counts at level 4, 0..1. */
+  readonly roomAtFour: number;
   /** … and while the queue's delay / SLO is below this. */
   readonly roomDelayBelow: number;
   /** Retry-After of a refusal, ms; drawn from 0.75 to 1.5 times this. */
@@ -21,7 +23,7 @@ export interface DegradePolicy {
 /**
  * Caps, history and who gets the smaller model: our choice, the table of docs/degradation.md. Room at level 3: the bound that
  * the level is left by, for batch its ceiling (shared/routing/selection-policy.ts), so that capacity which the dwell outlasts
- * is not idle. Waits stay below the 60 s that OpenAI's clients obey.
+ * is not idle; at level 4 four fifths of it. Waits stay below the 60 s that OpenAI's clients obey.
  */
 export const defaultDegradePolicy: DegradePolicy = {
   smallerModelFrom: { critical: null, interactive: 3, standard: 2, batch: 2 },
@@ -29,6 +31,7 @@ export const defaultDegradePolicy: DegradePolicy = {
   historyTokensMax: { critical: null, interactive: 8_192, standard: 4_096, batch: 4_096 },
   historySteps: 4,
   roomBelow: { critical: null, interactive: 0.75, standard: 0.75, batch: 0.55 },
+  roomAtFour: 0.8,
   roomDelayBelow: 0.3,
   retryAfterMs: { critical: 2_000, interactive: 5_000, standard: 10_000, batch: 30_000 },
 };

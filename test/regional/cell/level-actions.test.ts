@@ -115,7 +115,7 @@ describe("what a level does to a turn", () => {
 });
 
 describe("whom a level refuses", () => {
-  it("at 3 batch and new standard conversations, while the cell is full", async ({ expect }) => {
+  it("at 3 and 4 batch and new standard conversations, while the cell is full", async ({ expect }) => {
     for (const [level, status] of [
       [3, 429],
       [4, 429],
@@ -133,23 +133,14 @@ describe("whom a level refuses", () => {
     }
   });
 
-  it("at 4 all but the critical class, also when there is room", async ({ expect }) => {
-    const cell = await aCell({ overrides: { levelPolicy: fixedLevel(4) } });
-    await until(() => cell.logLines.some((line) => line.includes("level_changed")));
-    await cell.put(aTurn({ priority: "critical" }, { stream: false }));
-    const statuses: number[] = [];
-    for (const priority of ["critical", "interactive", "standard", "batch"]) {
-      const answer = await cell.put(aTurn({ priority }, { stream: false }));
-      statuses.push(answer.status);
-    }
-    expect(statuses).toEqual([200, 429, 429, 429]);
-  });
-
-  it("nobody at 3 while there is room", async ({ expect }) => {
-    const cell = await aCell({ overrides: { levelPolicy: fixedLevel(3) } });
-    for (const priority of ["critical", "interactive", "standard", "batch"]) {
-      const answer = await cell.put(aTurn({ priority }, { stream: false }));
-      expect(answer.status).toBe(200);
+  it("nobody at 3 and 4 while there is room", async ({ expect }) => {
+    for (const level of [3, 4] as const) {
+      const cell = await aCell({ overrides: { levelPolicy: fixedLevel(level) } });
+      await until(() => cell.logLines.some((line) => line.includes("level_changed")));
+      for (const priority of ["critical", "interactive", "standard", "batch"]) {
+        const answer = await cell.put(aTurn({ priority }, { stream: false }));
+        expect(answer.status).toBe(200);
+      }
     }
   });
 });

@@ -74,14 +74,24 @@ describe("a cell at a level", () => {
     expect(reasonOf(aTurn(), { ...calm, queueDelay: 0.4 })).toBe("newRefused");
   });
 
-  it("takes at 4 the critical class alone, whatever room there is", ({ expect }) => {
-    const four = { level: 4, saturation: 0, queueDelay: 0 } as const;
+  it("takes at 4 the critical class alone, later turns included", ({ expect }) => {
+    const four = { level: 4, saturation: 0.65, queueDelay: 0 } as const;
     expect(priorities.map((priority) => reasonOf(aTurn({ priority }, laterTurn), four))).toEqual([
       null,
       "onlyCritical",
       "onlyCritical",
       "onlyCritical",
     ]);
+  });
+
+  it("takes at 4 the others too while much of the cell is idle, batch last", ({ expect }) => {
+    const at = (saturation: number, queueDelay = 0) =>
+      priorities.map((priority) =>
+        reasonOf(aTurn({ priority }), { level: 4, saturation, queueDelay }),
+      );
+    expect(at(0.4)).toEqual([null, null, null, null]);
+    expect(at(0.55)).toEqual([null, null, null, "onlyCritical"]);
+    expect(at(0.4, 0.3)).toEqual([null, "onlyCritical", "onlyCritical", "onlyCritical"]);
   });
 
   it("never refuses a begun answer", ({ expect }) => {
