@@ -1,7 +1,7 @@
 import { evictDurableObject, runDurableObjectAlarm } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import type { ConversationRpc, TurnLease } from "#shared/conversation/rpc.ts";
+import type { BeginTurnInput, ConversationRpc, TurnLease } from "#shared/conversation/rpc.ts";
 import { aScope, aTurn, anItem, anOutcome, cellA } from "#test/support/conversation-builders.ts";
 
 const first = "aaaaaaaaaaaa";
@@ -19,8 +19,13 @@ function aStub(name: string): Stub {
   return env.CONVERSATION.getByName(name) as unknown as Stub;
 }
 
-async function leaseOf(stub: Stub, input = aTurn(first)): Promise<TurnLease> {
-  const result = await stub.beginTurn({ ...input, deadlineMs: Date.now() + 600_000 });
+/** A turn with time left: the object reads a real clock. */
+function aTimelyTurn(turnRandom: string, overrides: Partial<BeginTurnInput> = {}): BeginTurnInput {
+  return aTurn(turnRandom, { deadlineMs: Date.now() + 600_000, ...overrides });
+}
+
+async function leaseOf(stub: Stub, input = aTimelyTurn(first)): Promise<TurnLease> {
+  const result = await stub.beginTurn(input);
   if (result.kind !== "lease") throw new Error(`no lease: ${JSON.stringify(result)}`);
   return result.lease;
 }
@@ -60,7 +65,7 @@ describe.each(variants)("a conversation object $title", ({ title, between }) => 
     };
     expect(await stub.completeTurn(done)).toEqual({ kind: "ok" });
     await between(stub);
-    const next = await leaseOf(stub, aTurn(second));
+    const next = await leaseOf(stub, aTimelyTurn(second));
     expect(next.items.map((item) => item.id)).toEqual([
       `msg_${first}`,
       `ans_${lease.turnId}`,
@@ -82,7 +87,7 @@ describe.each(variants)("a conversation object $title", ({ title, between }) => 
       outcome: anOutcome(lease),
     };
     await stub.completeTurn(done);
-    const next = await leaseOf(stub, aTurn(second));
+    const next = await leaseOf(stub, aTimelyTurn(second));
     expect(next.incarnation).toBe(title.startsWith("evicted") ? 2 : 1);
   });
 
@@ -90,7 +95,7 @@ describe.each(variants)("a conversation object $title", ({ title, between }) => 
     const stub = aStub(`lock ${title}`);
     await leaseOf(stub);
     await between(stub);
-    expect(await stub.beginTurn(aTurn(second))).toMatchObject({
+    expect(await stub.beginTurn(aTimelyTurn(second))).toMatchObject({
       error: { code: "conversation_locked" },
     });
   });
@@ -98,7 +103,7 @@ describe.each(variants)("a conversation object $title", ({ title, between }) => 
   it("gives the stored answer to the same idempotency key, and refuses another body", async () => {
     const stub = aStub(`idempotency ${title}`);
     const idempotency = { key: "responses;k", bodySha256: "1" };
-    const lease = await leaseOf(stub, aTurn(first, { idempotency }));
+    const lease = await leaseOf(stub, aTimelyTurn(first, { idempotency }));
     const done = {
       scope: aScope(),
       turnId: lease.turnId,
@@ -108,12 +113,12 @@ describe.each(variants)("a conversation object $title", ({ title, between }) => 
     };
     await stub.completeTurn(done);
     await between(stub);
-    expect(await stub.beginTurn(aTurn(second, { idempotency }))).toMatchObject({
+    expect(await stub.beginTurn(aTimelyTurn(second, { idempotency }))).toMatchObject({
       kind: "replay",
       turn: { state: "completed", body: '{"id":"resp_1"}' },
     });
     const other = { ...idempotency, bodySha256: "2" };
-    expect(await stub.beginTurn(aTurn(second, { idempotency: other }))).toMatchObject({
+    expect(await stub.beginTurn(aTimelyTurn(second, { idempotency: other }))).toMatchObject({
       error: { code: "idempotency_key_reused" },
     });
   });
@@ -183,7 +188,9 @@ describe.each(variants)("a conversation object $title", ({ title, between }) => 
     expect(sent.at(-1)).toMatchObject({ body: { kind: "erase" } });
     await between(stub);
     expect(await stub.describe(scope)).toMatchObject({ error: { code: "not_found" } });
-    expect(await stub.beginTurn(aTurn(first))).toMatchObject({ error: { code: "not_found" } });
+    expect(await stub.beginTurn(aTimelyTurn(first))).toMatchObject({
+      error: { code: "not_found" },
+    });
   });
 
   it("finishes an erasure whose database was away, from its alarm", async () => {
@@ -226,7 +233,7 @@ describe("a conversation object", () => {
   it("admits exactly one of many turns at once", async () => {
     const stub = aStub("race");
     const randoms = Array.from({ length: 20 }, (_, n) => String.fromCharCode(97 + n).repeat(12));
-    const results = await Promise.all(randoms.map((random) => stub.beginTurn(aTurn(random))));
+    const results = await Promise.all(randoms.map((random) => stub.beginTurn(aTimelyTurn(random))));
     expect(results.filter((result) => result.kind === "lease")).toHaveLength(1);
     expect(results.filter((result) => result.kind === "refused")).toHaveLength(19);
   });

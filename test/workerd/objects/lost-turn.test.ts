@@ -163,7 +163,7 @@ describe.each(variants)("an object $title", ({ title, between }) => {
     expect(await readTurn(stub)).toMatchObject({
       value: { state: "failed", error: { code: "interrupted" } },
     });
-    const next = await stub.beginTurn(aTurn("bbbbbbbbbbbb"));
+    const next = await stub.beginTurn(aTurn("bbbbbbbbbbbb", { deadlineMs: Date.now() + 600_000 }));
     expect(next.kind).toBe("lease");
   });
 });
