@@ -11,8 +11,7 @@ const idleSocketMs = 4_000;
 /** One HTTP call to a shard: the head of its answer, its body still to be read. */
 export type EngineResponse =
   | { readonly kind: "response"; readonly message: IncomingMessage }
-  /** `wasConnected`: the server had taken the connection. */
-  | { readonly kind: "unreachable"; readonly wasConnected: boolean };
+  | { readonly kind: "unreachable" };
 
 /** What to send; headers are complete, nothing of a client's is added. */
 export interface EngineHttpCall {
@@ -51,11 +50,6 @@ export function createEngineHttp(isSecure: boolean, lookup: LookupFunction): Eng
       };
       const outgoing = request(call.url, settings);
       let received: IncomingMessage | null = null;
-      let wasConnected = false;
-      outgoing.on("socket", (socket) => {
-        if (!socket.connecting) wasConnected = true;
-        else socket.once("connect", () => (wasConnected = true));
-      });
       // Not the `signal` option: it destroys a socket that was just given back, which then errs with nobody listening.
       const abort = (): void => {
         if (received?.complete !== true) outgoing.destroy();
@@ -70,11 +64,9 @@ export function createEngineHttp(isSecure: boolean, lookup: LookupFunction): Eng
         resolve({ kind: "response", message });
       });
       outgoing.on("error", () =>
-        resolve(
-          outgoing.reusedSocket && !signal.aborted
-            ? { kind: "stale" }
-            : { kind: "unreachable", wasConnected },
-        ),
+        resolve({
+          kind: outgoing.reusedSocket && !signal.aborted ? "stale" : "unreachable",
+        }),
       );
       outgoing.end(call.body ?? undefined);
     });
@@ -82,11 +74,11 @@ export function createEngineHttp(isSecure: boolean, lookup: LookupFunction): Eng
 
   return {
     async send(call, signal) {
-      if (signal.aborted) return { kind: "unreachable", wasConnected: false };
+      if (signal.aborted) return { kind: "unreachable" };
       const first = await sendOnce(call, signal);
       if (first.kind !== "stale") return first;
       const fresh = await sendOnce(call, signal);
-      return fresh.kind === "stale" ? { kind: "unreachable", wasConnected: true } : fresh;
+      return fresh.kind === "stale" ? { kind: "unreachable" } : fresh;
     },
     close() {
       agent.destroy();

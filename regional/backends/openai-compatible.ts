@@ -105,11 +105,7 @@ export function createOpenAiCompatible(options: OpenAiCompatibleOptions): Engine
       },
       signal,
     );
-    if (response.kind === "unreachable") {
-      return response.wasConnected
-        ? { reason: "unreachable", wasConnected: true }
-        : { reason: "unreachable" };
-    }
+    if (response.kind === "unreachable") return { reason: "unreachable" };
     const { headers, statusCode = 0 } = response.message;
     const told = headers[loadHeader.response];
     const load = typeof told === "string" ? parseLoadHeader(told) : null;

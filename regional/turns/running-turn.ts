@@ -24,7 +24,7 @@ import type { PromptKeys } from "../scheduler/prompt-keys.ts";
 import type { AnswerSeen } from "../scheduler/shard-choice.ts";
 import type { Scheduler, Slot, SlotRequest } from "../scheduler/scheduler.ts";
 import type { FrameLog } from "./frame-log.ts";
-import { hasBroken, tokensSaid } from "./tokens-said.ts";
+import { hasBroken, tokensSaid } from "./try-signs.ts";
 import type { TurnGuards } from "./turn-guards.ts";
 import type { TurnObserver } from "./turn-observer.ts";
 

@@ -10,8 +10,8 @@ export interface ClientFault {
 
 /** Why a shard did not finish its answer. `reason` is metric label and log field. */
 export type ShardFailure =
-  /** No connection, or it broke before the answer's headers; `wasConnected`: it took the prompt and then broke. */
-  | { readonly reason: "unreachable"; readonly wasConnected?: true }
+  /** No connection, or it broke before the answer's headers. */
+  | { readonly reason: "unreachable" }
   /** The connection broke inside the answer. */
   | { readonly reason: "cut" }
   | { readonly reason: "firstTokenTimeout" }

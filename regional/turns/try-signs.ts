@@ -11,11 +11,10 @@ export function tokensSaid([choice]: readonly ChoiceState[]): readonly (number |
     : textOf(choice).split(/\s+/);
 }
 
-/** Whether a shard took the prompt and then broke off: it may have died of it. */
+/**
+ * Whether a shard broke off inside its answer: it may have died of the prompt. One that cannot be reached, or breaks off before
+ * it answers at all, was most likely gone already: of a whole cell's outage no prompt is to blame.
+ */
 export function hasBroken(result: TryResult): boolean {
-  if (result.kind !== "failed") return false;
-  const { failure } = result;
-  return (
-    failure.reason === "cut" || (failure.reason === "unreachable" && failure.wasConnected === true)
-  );
+  return result.kind === "failed" && result.failure.reason === "cut";
 }
