@@ -115,7 +115,9 @@ describe("what a level does to a turn", () => {
 });
 
 describe("whom a level refuses", () => {
-  it("at 3 and 4 batch and new standard conversations, while the cell is full", async ({ expect }) => {
+  it("at 3 and 4 batch and new standard conversations, while the cell is full", async ({
+    expect,
+  }) => {
     for (const [level, status] of [
       [3, 429],
       [4, 429],
