@@ -9,10 +9,11 @@ import {
 import type { HedgePolicy } from "#shared/overload/hedge-budget.ts";
 import { emptyRatios, ratioP95, withRatio } from "#shared/overload/ratio-quantile.ts";
 import {
-  fullRetryBudget,
   hasRetry,
+  newRetryBudget,
   withFirstAttempt,
   withRetry,
+  withTime,
 } from "#shared/overload/retry-budget.ts";
 import { defaultTryPlanPolicy, planTry } from "#shared/overload/try-plan.ts";
 import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
@@ -43,7 +44,7 @@ function isHedgeable({ engine, hop, priority, resume }: TurnRequest): boolean {
 /** The budgets of retries and hedges of one cell, and what it knows of its shards' times. */
 export function createTurnGuards(options: GuardOptions): TurnGuards {
   const { clock, hedgePolicy = defaultHedgePolicy, level, metrics, random } = options;
-  let retries = fullRetryBudget;
+  let retries = newRetryBudget(clock.nowMs());
   let hedges = newHedgeBudget(hedgePolicy);
   let ratios = emptyRatios;
   const heardAtMs = new Map<ShardId, number>();
@@ -56,7 +57,7 @@ export function createTurnGuards(options: GuardOptions): TurnGuards {
     "Second shards that were asked the same, by how that ended.",
   );
   metrics.gauge("meridian_retry_budget", "Retries that the cell may make at once.", (gauge) => {
-    gauge.set({}, retries.tokens);
+    gauge.set({}, withTime(retries, clock.nowMs()).tokens);
   });
 
   function mayHedge(request: TurnRequest): boolean {
@@ -70,6 +71,7 @@ export function createTurnGuards(options: GuardOptions): TurnGuards {
   return {
     conditions: (request) => ({
       get mayRetry() {
+        retries = withTime(retries, clock.nowMs());
         return hasRetry(retries);
       },
       get mayHedge() {

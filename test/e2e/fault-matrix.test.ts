@@ -2,10 +2,11 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { killAll, startDev } from "./dev-process.ts";
+import { killAll, startDev, until } from "./dev-process.ts";
 import type { DevProcess } from "./dev-process.ts";
 import { readStream, readWhole } from "./read-answer.ts";
 import type { Api, ReadAnswer } from "./read-answer.ts";
+import { areCellsAtEase, areShardsUsed } from "./shards-used.ts";
 import { eventsOf } from "./sse-client.ts";
 
 /**
@@ -179,9 +180,16 @@ async function strike(api: Api, isStreamed: boolean, fault: string, place: Place
 }
 
 async function strikeOnce(api: Api, isStreamed: boolean, fault: string, place: Place) {
+  // A run is one fault, not one that meets breakers and spent budgets of the faults before it.
+  expect(await until(() => areShardsUsed(system), 60_000)).toBe(true);
+  expect(await until(() => areCellsAtEase(system), 60_000)).toBe(true);
   const { words, at } = await nextRun(place);
   const body = prompts[place.prompt](api, words);
   const { shard, ...unbroken } = await ask(api, body, isStreamed);
+  // The engine's text is the same each time; and a shard that fails no more than one prompt in three stays in use.
+  const { shard: again, ...repeated } = await ask(api, body, isStreamed);
+  expect(repeated).toEqual(unbroken);
+  if (again !== shard) return { unbroken, struck: unbroken, hasStruck: false };
   await control(shard, "POST", { kind: fault, afterTokens: at, count: 1, delayMs: 50 });
   try {
     const { shard: _served, ...struck } = await ask(api, body, isStreamed);

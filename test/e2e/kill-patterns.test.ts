@@ -5,6 +5,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { killAll, startDev, until } from "./dev-process.ts";
 import type { DevProcess } from "./dev-process.ts";
+import { areShardsUsed } from "./shards-used.ts";
 
 /**
  * Real processes are killed at many points of running streams while readers leave and come back at random events: what each
@@ -82,20 +83,6 @@ async function isServing(url: string): Promise<boolean> {
   return answer.ok;
 }
 
-/** Whether the cells of the EU use all their shards again: a pattern is one death, not one that meets what is left of others. */
-async function areShardsUsed(): Promise<boolean> {
-  const { edge, keys } = system.file();
-  const answer = await fetch(`${edge.url}/admin/v1/shards`, {
-    headers: { authorization: `Bearer ${keys["admin"] ?? ""}` },
-    signal: AbortSignal.timeout(2_000),
-  });
-  const list = (await answer.json()) as {
-    data?: { id: string; state: string; breaker: string | null }[];
-  };
-  const own = list.data?.filter(({ id }) => id.startsWith("eu-")) ?? [];
-  return own.length > 0 && own.every((one) => one.state === "active" && one.breaker === "closed");
-}
-
 /** Whether everything of the EU serves again. */
 async function isWhole(): Promise<boolean> {
   const { cells, edge, shards } = system.file();
@@ -104,7 +91,7 @@ async function isWhole(): Promise<boolean> {
     ...cells.map(({ url }) => `${url}/readyz`),
     ...shards.map(({ url }) => new URL("/health", url).href),
   ];
-  const checks = await Promise.allSettled([...urls.map(isServing), areShardsUsed()]);
+  const checks = await Promise.allSettled([...urls.map(isServing), areShardsUsed(system)]);
   return checks.every((check) => check.status === "fulfilled" && check.value);
 }
 

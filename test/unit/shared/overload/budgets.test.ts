@@ -10,10 +10,11 @@ import {
 } from "#shared/overload/hedge-budget.ts";
 import { emptyRatios, ratioP95, withRatio } from "#shared/overload/ratio-quantile.ts";
 import {
-  fullRetryBudget,
   hasRetry,
+  newRetryBudget,
   withFirstAttempt,
   withRetry,
+  withTime,
 } from "#shared/overload/retry-budget.ts";
 import { defaultTryPlanPolicy, planTry } from "#shared/overload/try-plan.ts";
 
@@ -21,7 +22,7 @@ describe("the retry budget", () => {
   it("bounds a storm in which everything fails to a tenth, beyond what was saved up", ({
     expect,
   }) => {
-    let budget = fullRetryBudget;
+    let budget = newRetryBudget(0);
     let retries = 0;
     for (let index = 0; index < 10_000; index += 1) {
       budget = withFirstAttempt(budget);
@@ -35,9 +36,35 @@ describe("the retry budget", () => {
   });
 
   it("saves up no more than 20", ({ expect }) => {
-    let budget = fullRetryBudget;
+    let budget = newRetryBudget(0);
     for (let index = 0; index < 10_000; index += 1) budget = withFirstAttempt(budget);
     expect(budget.tokens).toBe(20);
+    expect(withTime(budget, 60_000).tokens).toBe(20);
+  });
+
+  it("lets a cell with one request in ten seconds retry each of them, for an hour", ({
+    expect,
+  }) => {
+    let budget = newRetryBudget(0);
+    for (let seconds = 10; seconds <= 3_600; seconds += 10) {
+      budget = withFirstAttempt(withTime(budget, seconds * 1_000));
+      expect(hasRetry(budget)).toBe(true);
+      budget = withRetry(budget);
+    }
+  });
+
+  it("adds one in five seconds and no more, whenever it is asked, and nothing when the clock goes back", ({
+    expect,
+  }) => {
+    let budget = newRetryBudget(1_000);
+    while (hasRetry(budget)) budget = withRetry(budget);
+    for (let ms = 1_000; ms < 6_000; ms += 10) {
+      budget = withTime(budget, ms);
+      expect(hasRetry(budget)).toBe(false);
+    }
+    budget = withTime(withTime(budget, 500), 500);
+    expect(hasRetry(budget)).toBe(false);
+    expect(hasRetry(withTime(budget, 511))).toBe(true);
   });
 });
 
