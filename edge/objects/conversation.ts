@@ -1,6 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { createConversationPorts } from "../deps.ts";
-import { beginTurn, neverMs } from "#shared/conversation/begin-turn.ts";
+import { beginTurn } from "#shared/conversation/begin-turn.ts";
+import { neverMs } from "#shared/conversation/policy.ts";
 import { readCancelled, requestCancel } from "#shared/conversation/cancel-turn.ts";
 import {
   addItems,

@@ -18,13 +18,14 @@ import {
   itemIdMinter,
   openClientId,
 } from "../turns/turn-ids.ts";
-import { readRequest } from "./generate.ts";
+import { itemStemLength, readIdempotency, readRequest } from "./generate.ts";
 import { listBody, listParameters, readListQuery } from "./item-lists.ts";
 import { mount } from "./route.ts";
 
 const path = "/v1/conversations";
-/** Random characters of the ids of items that one call adds. */
-const itemStemLength = 12;
+
+/** What a client that sends no body has sent. */
+const emptyBody = { bytes: new Uint8Array(), text: "" };
 
 function conversationBody(id: string, view: ConversationView) {
   return {
@@ -42,17 +43,20 @@ function hasBody(request: Request): boolean {
 
 async function create(deps: EdgeDeps, c: Context<EdgeEnvironment>): Promise<Response> {
   const facts = factsOf(c);
-  const { metadata, items } = hasBody(c.req.raw)
-    ? (await readRequest(c, parseConversationCreate)).request
-    : { metadata: {}, items: [] };
-  const random = deps.identifiers.random(conversationRandomLength);
+  const { body, request } = hasBody(c.req.raw)
+    ? await readRequest(c, parseConversationCreate)
+    : { body: emptyBody, request: { metadata: {}, items: [] } };
+  const idempotency = await readIdempotency(deps, facts, c, path, body);
+  const random =
+    idempotency?.conversationRandom ?? deps.identifiers.random(conversationRandomLength);
   const id = await mintIdentifier(deps.identifiers, identifierScope(facts), "conv", random);
   const scope = conversationScope(facts, asConversationId(id), random);
-  const mint = itemIdMinter(deps.identifiers.random(itemStemLength));
+  const mint = itemIdMinter(idempotency?.itemStem ?? deps.identifiers.random(itemStemLength));
   const result = await deps.openConversation(scope).create({
     scope,
-    metadata,
-    items: newItemsToRecords(items, mint),
+    idempotency: idempotency?.claim ?? null,
+    metadata: request.metadata,
+    items: newItemsToRecords(request.items, mint),
     cells: facts.jurisdiction.cells.map((cell) => cell.id),
   });
   if (result.kind === "refused") throwRefusal(result.error);
@@ -77,8 +81,11 @@ async function retrieve(deps: EdgeDeps, c: Context<EdgeEnvironment>): Promise<Re
 
 async function update(deps: EdgeDeps, c: Context<EdgeEnvironment>): Promise<Response> {
   const { id, scope, object } = await open(deps, c);
-  const { metadata } = (await readRequest(c, parseConversationUpdate)).request;
-  const result = await object.updateMetadata({ scope, metadata });
+  const { body, request } = await readRequest(c, parseConversationUpdate);
+  const idempotency = await readIdempotency(deps, factsOf(c), c, `${path}/${id}`, body);
+  const claim = idempotency?.claim ?? null;
+  const { metadata } = request;
+  const result = await object.updateMetadata({ scope, idempotency: claim, metadata });
   if (result.kind === "refused") throwRefusal(result.error);
   return c.json(conversationBody(id, result.value));
 }
@@ -99,10 +106,15 @@ async function listItems(deps: EdgeDeps, c: Context<EdgeEnvironment>): Promise<R
 }
 
 async function createItems(deps: EdgeDeps, c: Context<EdgeEnvironment>): Promise<Response> {
-  const { scope, object } = await open(deps, c);
-  const { items } = (await readRequest(c, parseItemsCreate)).request;
-  const mint = itemIdMinter(deps.identifiers.random(itemStemLength));
-  const result = await object.appendItems({ scope, items: newItemsToRecords(items, mint) });
+  const { id, scope, object } = await open(deps, c);
+  const { body, request } = await readRequest(c, parseItemsCreate);
+  const idempotency = await readIdempotency(deps, factsOf(c), c, `${path}/${id}/items`, body);
+  const mint = itemIdMinter(idempotency?.itemStem ?? deps.identifiers.random(itemStemLength));
+  const result = await object.appendItems({
+    scope,
+    idempotency: idempotency?.claim ?? null,
+    items: newItemsToRecords(request.items, mint),
+  });
   if (result.kind === "refused") throwRefusal(result.error);
   return c.json(listBody(result.value));
 }

@@ -15,6 +15,9 @@ import { throwRefusal } from "../turns/prepared-turn.ts";
 /** Longest `Idempotency-Key`, characters; draft-ietf-httpapi-idempotency-key-header-07 leaves it to us. */
 const idempotencyKeyLengthMax = 255;
 
+/** Random characters of the ids of items that one call adds. */
+export const itemStemLength = 12;
+
 /** A parsed body together with its bytes, which an idempotency key is bound to. */
 export interface ParsedBody<Request> {
   readonly request: Request;
@@ -47,6 +50,8 @@ export interface Idempotency {
   /** Random parts derived from the key, so that two edges that have not met name the same objects. */
   readonly conversationRandom: string;
   readonly forkRandom: string;
+  /** What ids of added items are made of, so that a repeat brings the same ones. */
+  readonly itemStem: string;
 }
 
 /** The request's `Idempotency-Key`, quoted or not; null without one. @throws GatewayError when it is none. */
@@ -69,14 +74,16 @@ export async function readIdempotency(
     );
   }
   const scope = `${facts.jurisdiction.id};${facts.tenant.id};${route};${key}`;
-  const mac = (purpose: string): Promise<string> =>
-    deps.identifiers.mac(`${purpose};v1;${scope}`, conversationRandomLength);
-  const [bodySha256, conversationRandom, forkRandom] = await Promise.all([
+  const mac = (purpose: string, length = conversationRandomLength): Promise<string> =>
+    deps.identifiers.mac(`${purpose};v1;${scope}`, length);
+  const [bodySha256, conversationRandom, forkRandom, itemStem] = await Promise.all([
     deps.sha256Hex(body.bytes),
     mac("idem"),
     mac("idemfork"),
+    mac("idemitems", itemStemLength),
   ]);
-  return { claim: { key: `${route};${key}`, bodySha256 }, conversationRandom, forkRandom };
+  const claim = { key: `${route};${key}`, bodySha256 };
+  return { claim, conversationRandom, forkRandom, itemStem };
 }
 
 /** The random parts of a turn that no key and no conversation places. */

@@ -2,6 +2,7 @@ import type { CellId } from "../residency/brands.ts";
 import type { TurnResume } from "../protocol/internal/turn-request.ts";
 import type { BeginTurnInput, BeginTurnResult, ConversationScope, TurnLease } from "./rpc.ts";
 import { isFrozen, isMoving } from "./move-state.ts";
+import { findEarlier, keepClaim } from "./once.ts";
 import {
   appendItems,
   movingNow,
@@ -14,9 +15,6 @@ import {
 } from "./step.ts";
 import type { Refused, StepContext } from "./step.ts";
 import type { ConversationHead, StoredTurn } from "./store.ts";
-
-/** Later than any clock: the last time that a Date holds (ECMAScript, time values). */
-export const neverMs = 8_640_000_000_000_000;
 
 /** A conversation that has just begun; nothing is stored yet. */
 export function newHead(
@@ -47,15 +45,9 @@ export function newHead(
 }
 
 function findRepeat(context: StepContext, input: BeginTurnInput): BeginTurnResult | null {
-  if (input.idempotency === null) return null;
-  const earlier = context.store.readIdempotency(input.idempotency.key);
-  if (earlier === null) return null;
-  if (earlier.bodySha256 !== input.idempotency.bodySha256) {
-    return refuse(
-      "idempotency_key_reused",
-      "This Idempotency-Key was used with another body. Use a new key.",
-    );
-  }
+  const earlier = findEarlier(context, input.idempotency);
+  if (earlier.kind === "none") return null;
+  if (earlier.kind === "refused") return earlier;
   const turn = context.store.readTurn(earlier.turnRandom);
   return turn === null ? null : { kind: "replay", turn: viewTurn(turn) };
 }
@@ -232,14 +224,7 @@ export function beginTurn(context: StepContext, input: BeginTurnInput): BeginTur
     shard: null,
   };
   context.store.writeTurn(turn);
-  if (input.idempotency !== null) {
-    const { key, bodySha256 } = input.idempotency;
-    // A conversation that a key has made is the key's own: the key stays as long as it does. Were it forgotten, its next use
-    // would go on with the old conversation as its history.
-    const expiresAtMs =
-      stored === null ? neverMs : context.nowMs + context.policy.idempotencyKeptMs;
-    context.store.writeIdempotency(key, bodySha256, input.turnRandom, expiresAtMs);
-  }
+  keepClaim(context, input.idempotency, input.turnRandom, stored === null);
   head = {
     ...head,
     streamsKeptMs: input.streamsKeptMs,

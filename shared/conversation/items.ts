@@ -1,10 +1,11 @@
-import type { CellId } from "../residency/brands.ts";
 import type { ItemRecord } from "../protocol/internal/turn-outcome.ts";
 import { newHead } from "./begin-turn.ts";
 import { giveUpForErasure } from "./move.ts";
 import { isFrozen } from "./move-state.ts";
+import { findEarlier, keepClaim } from "./once.ts";
 import type {
   ConversationResult,
+  ConversationRpc,
   ConversationScope,
   ConversationView,
   ItemPage,
@@ -37,18 +38,19 @@ function record({ id, type, json }: StoredItem): ItemRecord {
   return { id, type, json };
 }
 
-/** Creates a conversation with its first items. A repeat finds what is there. */
+type Input<Call extends keyof ConversationRpc> = Parameters<ConversationRpc[Call]>[0];
+
+/** Creates a conversation with its first items. A repeat finds what is there, and answers as the first time. */
 export function createConversation(
   context: StepContext,
-  input: {
-    readonly scope: ConversationScope;
-    readonly metadata: Readonly<Record<string, string>>;
-    readonly items: readonly ItemRecord[];
-    readonly cells: readonly CellId[];
-  },
+  input: Input<"create">,
 ): ConversationResult<ConversationView> {
   const existing = openHead(context, input.scope);
-  if (existing !== null) return { kind: "ok", value: view(existing) };
+  if (existing !== null) {
+    const earlier = findEarlier(context, input.idempotency);
+    if (earlier.kind === "refused") return earlier;
+    return { kind: "ok", value: { ...view(existing), metadata: input.metadata } };
+  }
   if (context.store.readHead() !== null) return notFound("The conversation was");
   const cell = input.cells[0];
   if (cell === undefined) {
@@ -69,6 +71,7 @@ export function createConversation(
     null,
   );
   context.store.writeHead(head);
+  keepClaim(context, input.idempotency, "", true);
   return { kind: "ok", value: view(head) };
 }
 
@@ -83,12 +86,18 @@ export function describeConversation(
 /** Replaces the metadata, as OpenAI's update does. */
 export function updateMetadata(
   context: StepContext,
-  input: { readonly scope: ConversationScope; readonly metadata: Readonly<Record<string, string>> },
+  input: Input<"updateMetadata">,
 ): ConversationResult<ConversationView> {
   const head = openHead(context, input.scope);
   if (head === null) return notFound("The conversation was");
+  const earlier = findEarlier(context, input.idempotency);
+  if (earlier.kind === "refused") return earlier;
   const next = { ...head, metadata: input.metadata };
-  context.store.writeHead(next);
+  // What was updated since stays as it is.
+  if (earlier.kind === "none") {
+    context.store.writeHead(next);
+    keepClaim(context, input.idempotency, "", false);
+  }
   return { kind: "ok", value: view(next) };
 }
 
@@ -141,10 +150,14 @@ export function readItem(
 /** Adds items outside a turn; refused while a turn runs, because its answer must follow the message it answers. */
 export function addItems(
   context: StepContext,
-  input: { readonly scope: ConversationScope; readonly items: readonly ItemRecord[] },
+  input: Input<"appendItems">,
 ): ConversationResult<ItemPage> {
   const head = openHead(context, input.scope);
   if (head === null) return notFound("The conversation was");
+  const earlier = findEarlier(context, input.idempotency);
+  if (earlier.kind === "refused") return earlier;
+  if (earlier.kind === "repeat")
+    return { kind: "ok", value: { items: input.items, hasMore: false } };
   if (head.runningTurnRandom !== null) {
     return refuse(
       "conversation_locked",
@@ -158,6 +171,7 @@ export function addItems(
   const refused = refuseItems(context, head, input.items);
   if (refused !== null) return refused;
   context.store.writeHead(appendItems(context, head, input.items, null));
+  keepClaim(context, input.idempotency, "", true);
   return { kind: "ok", value: { items: input.items, hasMore: false } };
 }
 

@@ -1,3 +1,6 @@
+/** Later than any clock: the last time that a Date holds (ECMAScript, time values). */
+export const neverMs = 8_640_000_000_000_000;
+
 /** Maxima and times of a conversation. Defaults with their reasons; tests and simulation pass their own. */
 export interface ConversationPolicy {
   /** Items of one conversation; past it the conversation is full and says so. */

@@ -205,16 +205,19 @@ export interface MigrateInput {
 
 /** The RPC surface of a Conversation object. Nothing else of it can be called through a stub. */
 export interface ConversationRpc {
-  /** Creates the conversation with its first items; durable on return. */
+  /** Creates the conversation with its first items; durable on return, repeatable. */
   create(input: {
     readonly scope: ConversationScope;
+    readonly idempotency: IdempotencyClaim | null;
     readonly metadata: Readonly<Record<string, string>>;
     readonly items: readonly ItemRecord[];
     readonly cells: readonly CellId[];
   }): Promise<ConversationResult<ConversationView>>;
   describe(scope: ConversationScope): Promise<ConversationResult<ConversationView>>;
+  /** Replaces the metadata; a repeat under its key answers as the first time and changes nothing. */
   updateMetadata(input: {
     readonly scope: ConversationScope;
+    readonly idempotency: IdempotencyClaim | null;
     readonly metadata: Readonly<Record<string, string>>;
   }): Promise<ConversationResult<ConversationView>>;
   /** Erases all content here at once and in the database by the outbox; durable on return, repeatable. */
@@ -226,8 +229,10 @@ export interface ConversationRpc {
     readonly scope: ConversationScope;
     readonly itemId: string;
   }): Promise<ConversationResult<ItemRecord>>;
+  /** Adds items outside a turn; a repeat under its key must bring the same ids, and answers as the first time. */
   appendItems(input: {
     readonly scope: ConversationScope;
+    readonly idempotency: IdempotencyClaim | null;
     readonly items: readonly ItemRecord[];
   }): Promise<ConversationResult<ItemPage>>;
   deleteItem(input: {

@@ -1,9 +1,8 @@
-import { neverMs } from "#shared/conversation/begin-turn.ts";
 import type { ConversationPorts } from "#edge/objects/ports.ts";
 import { deliveryRetryMs, hasDelivery } from "#shared/conversation/outbox.ts";
 import type { Delivery } from "#shared/conversation/outbox.ts";
 import { moveDueMs } from "#shared/conversation/move.ts";
-import { defaultConversationPolicy } from "#shared/conversation/policy.ts";
+import { defaultConversationPolicy, neverMs } from "#shared/conversation/policy.ts";
 import type { ConversationPolicy } from "#shared/conversation/policy.ts";
 import type { StepContext } from "#shared/conversation/step.ts";
 import { watchdogDueMs } from "#shared/conversation/watchdog.ts";

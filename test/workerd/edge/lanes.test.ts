@@ -260,6 +260,48 @@ describe("the durable lane", () => {
     expect(cells.turns).toHaveLength(1);
   });
 
+  it("makes one conversation under one key, and adds its items once, byte for byte", async () => {
+    const path = "/v1/conversations";
+    const headers = { "idempotency-key": "k-conversation" };
+    const body = { metadata: { a: "1" }, items: [{ role: "user", content: "first" }] };
+    const made = await call(path, { body, headers });
+    const again = await call(path, { body, headers });
+    expect(made.status).toBe(200);
+    expect(again.text).toBe(made.text);
+    const other = await call(path, { body: { metadata: {} }, headers });
+    expect([other.status, other.error().code]).toEqual([422, "idempotency_key_reused"]);
+
+    const items = `${path}/${String(made.json()["id"])}/items`;
+    const more = { items: [{ role: "user", content: "second" }] };
+    const added = await call(items, { body: more, headers });
+    expect(added.status).toBe(200);
+    expect((await call(items, { body: more, headers })).text).toBe(added.text);
+    const changed = { items: [{ role: "user", content: "third" }] };
+    expect((await call(items, { body: changed, headers })).status).toBe(422);
+    const listed = (await call(`${items}?order=asc`)).json()["data"] as unknown[];
+    expect(listed).toHaveLength(2);
+  });
+
+  it("makes a conversation without a body once as well, and never the one of another tenant", async () => {
+    const path = "/v1/conversations";
+    const headers = { "idempotency-key": "k-empty" };
+    const made = await call(path, { method: "POST", headers });
+    expect((await call(path, { method: "POST", headers })).text).toBe(made.text);
+    const foreign = await call(path, { method: "POST", headers, key: testKeys.initech });
+    expect(foreign.status).toBe(200);
+    expect(foreign.json()["id"]).not.toBe(made.json()["id"]);
+  });
+
+  it("does not put old metadata back when an update is repeated late", async () => {
+    const { id } = (await call("/v1/conversations", { body: {} })).json();
+    const path = `/v1/conversations/${String(id)}`;
+    const headers = { "idempotency-key": "k-update" };
+    const first = await call(path, { body: { metadata: { a: "1" } }, headers });
+    await call(path, { body: { metadata: { b: "2" } } });
+    expect((await call(path, { body: { metadata: { a: "1" } }, headers })).text).toBe(first.text);
+    expect((await call(path)).json()["metadata"]).toEqual({ b: "2" });
+  });
+
   it("refuses an idempotency key with another body", async () => {
     const headers = { "idempotency-key": "k-3" };
     await call(chat, { body: hello, headers });

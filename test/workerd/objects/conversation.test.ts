@@ -178,6 +178,7 @@ describe.each(variants)("a conversation object $title", ({ title, between }) => 
     const scope = aScope();
     await stub.create({
       scope,
+      idempotency: null,
       metadata: { secret: "x" },
       items: [anItem("msg_1", "secret")],
       cells: [cellA],
@@ -196,7 +197,13 @@ describe.each(variants)("a conversation object $title", ({ title, between }) => 
   it("finishes an erasure whose database was away, from its alarm", async () => {
     const stub = aStub(`erase later ${title}`);
     const scope = aScope();
-    await stub.create({ scope, metadata: {}, items: [anItem("msg_1")], cells: [cellA] });
+    await stub.create({
+      scope,
+      idempotency: null,
+      metadata: {},
+      items: [anItem("msg_1")],
+      cells: [cellA],
+    });
     fakeCells(() => new Response('{"kind":"unavailable"}', { status: 503 }));
     expect(await stub.erase(scope)).toEqual({ kind: "ok", value: { isDatabaseErased: false } });
     vi.restoreAllMocks();

@@ -17,7 +17,8 @@ import { aDestination, regions } from "./a-moving-world.ts";
 function aConversation(items: readonly ItemRecord[]): MemoryConversationStore {
   const store = new MemoryConversationStore();
   const cells = [cellA, cellB];
-  createConversation(aContext(store), { scope: aScope(), metadata: {}, items, cells });
+  const scope = aScope();
+  createConversation(aContext(store), { scope, idempotency: null, metadata: {}, items, cells });
   return store;
 }
 

@@ -92,7 +92,9 @@ describe("while a move waits for its turn to freeze", () => {
     const scope = aScope();
     const locked = { kind: "refused", error: { code: "conversation_locked" } };
     const { id } = world.store.readItems(1, 1, 1)[0] ?? { id: "" };
-    expect(addItems(world.context(), { scope, items: [anItem("x")] })).toMatchObject(locked);
+    expect(
+      addItems(world.context(), { scope, idempotency: null, items: [anItem("x")] }),
+    ).toMatchObject(locked);
     expect(deleteItem(world.context(), { scope, itemId: id })).toMatchObject(locked);
   });
 });

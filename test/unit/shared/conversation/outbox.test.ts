@@ -32,7 +32,13 @@ const first = "aaaaaaaaaaaa";
 function aConversation(count: number): MemoryConversationStore {
   const store = new MemoryConversationStore();
   const items = Array.from({ length: count }, (_, n) => anItem(`msg_${n + 1}`));
-  createConversation(aContext(store), { scope: aScope(), metadata: {}, items, cells: [cellA] });
+  createConversation(aContext(store), {
+    scope: aScope(),
+    idempotency: null,
+    metadata: {},
+    items,
+    cells: [cellA],
+  });
   return store;
 }
 
@@ -73,7 +79,7 @@ describe("the outbox", () => {
   ])("goes on from seq %i when the database asks for it", (nextSeq, expected) => {
     const store = aConversation(3);
     confirmDelivery(aContext(store), next(store), { kind: "applied" });
-    addItems(aContext(store), { scope: aScope(), items: [anItem("msg_4")] });
+    addItems(aContext(store), { scope: aScope(), idempotency: null, items: [anItem("msg_4")] });
     const reply: HistoryReply = { kind: "gap", nextSeq };
     confirmDelivery(aContext(store), next(store), reply);
     expect(seqsOf(next(store))).toEqual([...expected, 4]);
@@ -142,6 +148,7 @@ describe("an erasure", () => {
     expect(
       createConversation(aContext(store), {
         scope: aScope(),
+        idempotency: null,
         metadata: {},
         items: [],
         cells: [cellA],
