@@ -1,6 +1,7 @@
 import { equalInConstantTime } from "../residency/identifiers.ts";
 import type { CellId } from "../residency/brands.ts";
-import { breakerStates, shardStates } from "./hint.ts";
+import { shardLifecycles } from "../warming/shard-lifecycle.ts";
+import { breakerStates } from "./hint.ts";
 import type { CellHint, ShardHint } from "./hint.ts";
 
 /** HMAC-SHA-256 of a text under the health key, as 64 lower-case hex digits. */
@@ -61,7 +62,7 @@ function readShard(value: unknown, cell: CellId): ShardHint | null {
   const { id, weight, state, inFlight, queued, breaker } = value;
   if (typeof id !== "string" || !shardPattern.test(id) || !id.startsWith(`${cell}/`)) return null;
   if (!isShare(weight, 1) || !isCount(inFlight) || !isCount(queued)) return null;
-  if (!isOneOf(shardStates, state) || !isOneOf(breakerStates, breaker)) return null;
+  if (!isOneOf(shardLifecycles, state) || !isOneOf(breakerStates, breaker)) return null;
   return { id, weight, state, inFlight, queued, breaker };
 }
 

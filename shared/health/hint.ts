@@ -1,7 +1,6 @@
 import type { CellId } from "../residency/brands.ts";
+import type { ShardLifecycle } from "../warming/shard-lifecycle.ts";
 
-/** The states of a shard that a cell publishes. */
-export const shardStates = ["cold", "warming", "ready", "draining", "failed"] as const;
 /** The states of a breaker that a cell publishes; "closed" means that traffic flows. */
 export const breakerStates = ["closed", "open", "halfOpen"] as const;
 
@@ -10,7 +9,7 @@ export interface ShardHint {
   readonly id: string;
   /** Health weight, 0..1. */
   readonly weight: number;
-  readonly state: (typeof shardStates)[number];
+  readonly state: ShardLifecycle;
   readonly inFlight: number;
   readonly queued: number;
   readonly breaker: (typeof breakerStates)[number];
