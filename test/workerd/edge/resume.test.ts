@@ -44,6 +44,13 @@ function after(text: string, seq: number): string {
   return seq === 0 ? text : text.slice(text.indexOf(`id: ${seq + 1}\n`));
 }
 
+/** All that a cell says of a turn, in blocks. */
+function blocksOf(turn: TurnRequest | null): readonly string[] {
+  if (turn === null) return [];
+  const outcome = formatOutcomeBlock(JSON.stringify(outcomeOf(turn)));
+  return [...contentFrames(turn), outcome, doneFrame()];
+}
+
 async function streamOfTurn(body: object = stored) {
   const answer = await call(chat, { body });
   return {
@@ -111,7 +118,10 @@ describe.each([
   });
 });
 
-describe("a stream that runs", () => {
+describe.each([
+  { title: "in memory", between: async () => undefined },
+  { title: "evicted", between: evictAll },
+])("a stream that runs, its object $title", ({ title, between }) => {
   it("is joined by any number of readers, each from where it was, and ends for all of them alike", async () => {
     const gate = Promise.withResolvers<void>();
     let turn: TurnRequest | null = null;
@@ -145,7 +155,7 @@ describe("a stream that runs", () => {
         doneFrame(),
       ]);
     };
-    const headers = { "idempotency-key": "join" };
+    const headers = { "idempotency-key": `join ${title}`.replaceAll(" ", "-") };
     const first = call(chat, { body: stored, headers });
     await vi.waitFor(() => expect(turn).not.toBeNull());
     const second = call(chat, { body: stored, headers });
@@ -153,10 +163,54 @@ describe("a stream that runs", () => {
     await vi.waitFor(() =>
       expect(cells.seen.filter(({ path }) => path.includes("/frames")).length).toBe(2),
     );
+    await between();
     gate.resolve();
     const [one, two, three] = await Promise.all([first, second, third]);
     expect(one.text.endsWith("data: [DONE]\n\n")).toBe(true);
     expect([two.text, three.text]).toEqual([one.text, one.text]);
+    expect(cells.turns).toHaveLength(1);
+  });
+
+  it("gives readers that come at each of its events the same bytes", async () => {
+    const encoder = new TextEncoder();
+    let turn: TurnRequest | null = null;
+    let given = 0;
+    const changed = new EventTarget();
+    /** The blocks after `from` as they are given, for whoever reads. */
+    const follow = (from: number): Response => {
+      let next = from;
+      const body = new ReadableStream<Uint8Array>({
+        async pull(controller) {
+          const { promise, resolve } = Promise.withResolvers<void>();
+          if (next < given) resolve();
+          else changed.addEventListener("given", () => resolve(), { once: true });
+          await promise;
+          const block = blocksOf(turn)[next];
+          next += 1;
+          if (block !== undefined) controller.enqueue(encoder.encode(block));
+          if (next >= blocksOf(turn).length) controller.close();
+        },
+      });
+      return new Response(body, { headers: { "content-type": "text/event-stream" } });
+    };
+    cells.answers = (asked) => {
+      turn = asked;
+      return follow(0);
+    };
+    cells.frames = (afterSeq) => follow(afterSeq);
+    const headers = { "idempotency-key": `each ${title}`.replaceAll(" ", "-") };
+    const readers = [call(chat, { body: stored, headers })];
+    await vi.waitFor(() => expect(turn).not.toBeNull());
+    for (; given < blocksOf(turn).length; changed.dispatchEvent(new Event("given"))) {
+      await between();
+      const seen = cells.seen.length;
+      readers.push(call(chat, { body: stored, headers }));
+      await vi.waitFor(() => expect(cells.seen.length).toBeGreaterThan(seen));
+      given += 1;
+    }
+    const [one, ...others] = await Promise.all(readers);
+    expect(one?.text.endsWith("data: [DONE]\n\n")).toBe(true);
+    for (const other of others) expect(other.text).toBe(one?.text);
     expect(cells.turns).toHaveLength(1);
   });
 });
