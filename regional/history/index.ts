@@ -3,6 +3,7 @@ import type {
   HistoryReply,
   HistoryStore,
 } from "#shared/protocol/internal/history.ts";
+import type { ScalingStore } from "../ports/scaling-store.ts";
 import { append } from "./append.ts";
 import { DatabaseConnection } from "./connection.ts";
 import { openEmbeddedSession } from "./embedded-session.ts";
@@ -12,6 +13,7 @@ import { applyMigrations } from "./migrations.ts";
 import { releaseConversation, sealConversation } from "./move.ts";
 import { openPostgresSession } from "./postgres-session.ts";
 import { readItems } from "./read.ts";
+import { createScalingStore } from "./scaling-store.ts";
 import type { HistoryDatabase } from "./session.ts";
 import { insertUsage } from "./usage.ts";
 
@@ -28,12 +30,18 @@ export interface HistoryOptions {
   readonly clock?: () => number;
 }
 
+/** What a cell keeps in its region's database. */
+export interface RegionalDatabase extends HistoryStore {
+  /** What the scalers of the region share; it uses the same connection. */
+  scalingOf(region: string): ScalingStore;
+}
+
 /**
  * The history of one region. Resolves at once, whether or not the database can be reached: connecting and migrating begin
  * in the background, and are tried again by later calls, with a growing pause. Every call settles by its deadline;
  * `unavailable` means that the outcome is unknown, and each call is safe to repeat.
  */
-export async function openHistory(options: HistoryOptions): Promise<HistoryStore> {
+export async function openHistory(options: HistoryOptions): Promise<RegionalDatabase> {
   const { database, dataDir, migrationsDir, onLog, clock = Date.now } = options;
   const connection = new DatabaseConnection({
     open: async () =>
@@ -76,6 +84,8 @@ export async function openHistory(options: HistoryOptions): Promise<HistoryStore
       const result = await connection.call(deadlineMs, (db) => db.execute("select 1"));
       return result.isAnswered;
     },
+    scalingOf: (region) =>
+      createScalingStore(region, (deadlineMs, operation) => connection.call(deadlineMs, operation)),
     close: () => connection.close(),
   };
 }

@@ -64,3 +64,49 @@ export const usage = pgTable(
     index("usage_tenant_created_at_ms_idx").on(table.tenant, table.createdAtMs),
   ],
 );
+
+/**
+ * Who scales a region: one row per region, held until `expiresAtMs` of the database's own clock. `token` rises each time that
+ * the holder changes, so that a sink can refuse what an earlier one sends late.
+ */
+export const scalerLeases = pgTable(
+  "scaler_leases",
+  {
+    region: text().notNull(),
+    /** Cell and boot. */
+    holder: text().notNull(),
+    token: bigint({ mode: "number" }).notNull(),
+    expiresAtMs: bigint({ mode: "number" }).notNull(),
+  },
+  (table) => [primaryKey({ name: "scaler_leases_pkey", columns: [table.region] })],
+);
+
+/** What each cell was last offered of each model, as JSON; stamped by the database's clock. Numbers only. */
+export const scalerDemand = pgTable(
+  "scaler_demand",
+  {
+    region: text().notNull(),
+    cell: text().notNull(),
+    model: text().notNull(),
+    report: text().notNull(),
+    reportedAtMs: bigint({ mode: "number" }).notNull(),
+  },
+  (table) => [
+    primaryKey({ name: "scaler_demand_pkey", columns: [table.region, table.cell, table.model] }),
+  ],
+);
+
+/** The last plan of each model of a region with its reason, and what the next one needs to know, as JSON. Numbers and ids only. */
+export const scalerPlans = pgTable(
+  "scaler_plans",
+  {
+    region: text().notNull(),
+    model: text().notNull(),
+    /** Of the lease that it was made under. */
+    token: bigint({ mode: "number" }).notNull(),
+    plan: text().notNull(),
+    state: text().notNull(),
+    plannedAtMs: bigint({ mode: "number" }).notNull(),
+  },
+  (table) => [primaryKey({ name: "scaler_plans_pkey", columns: [table.region, table.model] })],
+);
