@@ -1,6 +1,7 @@
 /** Flags of the engine process. */
 import { parseArgs } from "node:util";
 import { blockTokens } from "./model/block-cache.ts";
+import type { WhileCold } from "./platform.ts";
 import { isProfileName, profiles, type ProfileName } from "./model/profiles.ts";
 
 export interface EngineOptions {
@@ -14,6 +15,9 @@ export interface EngineOptions {
   readonly seed: number;
   readonly speed: number;
   readonly coldStartMs: number;
+  /** Idle time after which its platform takes the engine down, ms; 0: never. */
+  readonly scaleToZeroMs: number;
+  readonly whileCold: WhileCold;
   readonly concurrentMax: number;
   readonly kvTokens: number;
   readonly contextTokensMax: number;
@@ -52,6 +56,8 @@ export function resolveOptions(input: EngineOptionsInput): EngineOptions {
     seed: input.seed ?? 1,
     speed: input.speed ?? 1,
     coldStartMs: input.coldStartMs ?? 0,
+    scaleToZeroMs: input.scaleToZeroMs ?? 0,
+    whileCold: input.whileCold ?? "refuse",
     concurrentMax: input.concurrentMax ?? 64,
     kvTokens,
     contextTokensMax: input.contextTokensMax ?? Math.min(contextTokensDefault, kvTokensUsable),
@@ -92,6 +98,12 @@ export function resolveOptions(input: EngineOptionsInput): EngineOptions {
     "0 to 3600000",
   );
   check(
+    options.scaleToZeroMs >= 0 && options.scaleToZeroMs <= 86_400_000,
+    "scale-to-zero-ms",
+    options.scaleToZeroMs,
+    "0 to 86400000",
+  );
+  check(
     isCount(options.concurrentMax),
     "concurrent-max",
     options.concurrentMax,
@@ -120,6 +132,8 @@ const flags = {
   seed: { type: "string" },
   speed: { type: "string" },
   "cold-start-ms": { type: "string" },
+  "scale-to-zero-ms": { type: "string" },
+  "while-cold": { type: "string" },
   "concurrent-max": { type: "string" },
   "kv-tokens": { type: "string" },
   "context-tokens-max": { type: "string" },
@@ -145,6 +159,9 @@ export function parseFlags(args: readonly string[]): EngineOptions {
     throw new OptionsError(
       `--profile: got ${profile}, wanted one of ${Object.keys(profiles).join(", ")}`,
     );
+  const whileCold = values["while-cold"];
+  if (whileCold !== undefined && whileCold !== "refuse" && whileCold !== "hold")
+    throw new OptionsError(`--while-cold: got ${whileCold}, wanted refuse or hold`);
   return resolveOptions({
     port: number(values.port),
     model: values.model,
@@ -153,6 +170,8 @@ export function parseFlags(args: readonly string[]): EngineOptions {
     seed: number(values.seed),
     speed: number(values.speed),
     coldStartMs: number(values["cold-start-ms"]),
+    scaleToZeroMs: number(values["scale-to-zero-ms"]),
+    whileCold,
     concurrentMax: number(values["concurrent-max"]),
     kvTokens: number(values["kv-tokens"]),
     contextTokensMax: number(values["context-tokens-max"]),

@@ -13,9 +13,11 @@ import { handleChat, handleCompletion } from "./http/generation-routes.ts";
 import { createMetrics } from "./http/metrics.ts";
 import { toldCounters } from "./http/told-counters.ts";
 import { createRequestLog, recordedBodyBytesMax } from "./http/request-log.ts";
+import { holdForStart } from "./http/hold-for-start.ts";
 import { createBatchEngine } from "./model/batch-engine.ts";
 import { profiles } from "./model/profiles.ts";
 import { noiseFactor, seededRandom } from "./model/step-time.ts";
+import { createPlatform } from "./platform.ts";
 import { resolveOptions, type EngineOptionsInput } from "./options.ts";
 
 export interface SimulatedEngine {
@@ -76,16 +78,17 @@ export async function startSimulatedEngine(input: StartOptions = {}): Promise<Si
     crash,
     createdAtSeconds: Math.floor(Date.now() / 1_000),
   };
-  let readyAtMs = Date.now() + options.coldStartMs;
+  const platform = createPlatform({
+    ...options,
+    nowMs: () => Date.now(),
+    onDown: () => engine.clearCache(),
+  });
   let activeRequests = 0;
   const control: Control = {
     faults,
     log: createRequestLog(() => Date.now()),
     crash,
-    goCold(durationMs) {
-      readyAtMs = Date.now() + durationMs;
-      if (durationMs > 0) engine.clearCache();
-    },
+    platform,
   };
 
   function answerGet(path: string, response: ServerResponse): void {
@@ -118,8 +121,10 @@ export async function startSimulatedEngine(input: StartOptions = {}): Promise<Si
 
   async function answer(exchange: Exchange, path: string): Promise<void> {
     const { request, response, record } = exchange;
+    const arrival = platform.arrive();
+    response.once("close", () => platform.leave());
     if (await strikeEarly(exchange)) return;
-    if (Date.now() < readyAtMs) throw new EngineError(503, "The model is loading.");
+    if (await holdForStart(exchange, arrival, options.whileCold)) return;
     if (path.startsWith("/v1/") && !isAuthorized(request, options.apiKey))
       return sendJson(response, 401, { error: "Unauthorized" });
     const route = generationRoutes[path];

@@ -74,10 +74,21 @@ const cellSchema = z.strictObject({
 
 const priceMicroUsd = z.int().min(0).max(1_000_000_000_000);
 
+const warmShards = z.int().min(0).max(1_000);
+
 const modelSchema = z.strictObject({
   revision: z.string().min(1).max(64),
   contextTokensMax: count,
   capabilities: z.array(z.enum(capabilities)).min(1),
+  /** Shards that each region keeps warm for prompts of a class, where it has as many (docs/warming.md). */
+  warmShardsMin: z
+    .strictObject({
+      critical: warmShards.optional(),
+      interactive: warmShards.optional(),
+      standard: warmShards.optional(),
+      batch: warmShards.optional(),
+    })
+    .optional(),
   /** What a tenant's budget is charged; required where a tenant of a jurisdiction that serves the model has one. */
   priceMicroUsdPerMillionTokens: z
     .strictObject({ input: priceMicroUsd, output: priceMicroUsd })
@@ -105,6 +116,8 @@ const backendSchema = z.discriminatedUnion("kind", [
     profile: z.string().min(1).max(64).optional(),
     speed: z.number().positive().max(1000).optional(),
     coldStartMs: z.int().min(0).max(3_600_000).optional(),
+    /** What its platform does with a prompt that meets no running engine: 503 with Retry-After, or it waits for the start. */
+    whileCold: z.enum(["refuse", "hold"]).optional(),
   }),
   z.strictObject({
     kind: z.literal("sagemaker"),
@@ -127,6 +140,11 @@ const backendSchema = z.discriminatedUnion("kind", [
   }),
 ]);
 
+/** Idle time after which the shard's platform takes it down; left out where it never does. */
+const idleSeconds = z.number().positive().max(86_400);
+/** How long a start is expected to take before one was seen; left out: its platform's usual time. */
+const startSeconds = z.number().positive().max(3_600);
+
 const shardSchema = z.strictObject({
   cell: name,
   model: z.string().min(1).max(128),
@@ -137,6 +155,8 @@ const shardSchema = z.strictObject({
   }),
   purchase: z.enum(["reserved", "on-demand", "spot"]),
   pricePerHourMicroUsd: z.int().min(0).max(1_000_000_000_000),
+  scaleToZeroSeconds: idleSeconds.optional(),
+  coldStartSeconds: startSeconds.optional(),
 });
 
 const tenantSchema = z.strictObject({
@@ -209,7 +229,14 @@ export interface ShardDescription {
   readonly kvTokensMax: number;
   readonly purchase: "reserved" | "on-demand" | "spot";
   readonly pricePerHourMicroUsd: number;
+  /** Idle time after which its platform takes it down; absent where it never does. */
+  readonly scaleToZeroSeconds?: number;
+  /** How long a cold start is expected to take before one was seen; absent: its platform's usual time. */
+  readonly coldStartSeconds?: number;
 }
+
+/** Shards of a model that each region keeps warm, by class. */
+export type WarmShardsMin = Readonly<Partial<Record<Priority, number | undefined>>>;
 
 /** A model as the topology declares it. */
 export interface ModelDescription {
@@ -217,6 +244,8 @@ export interface ModelDescription {
   readonly revision: string;
   readonly contextTokensMax: number;
   readonly capabilities: readonly Capability[];
+  /** Shards that each region keeps warm, by class; classes that are left out have a usual number. */
+  readonly warmShardsMin?: WarmShardsMin;
   /** Micro-dollars per million tokens; absent where no tenant has a budget. */
   readonly priceMicroUsdPerMillionTokens?: { readonly input: number; readonly output: number };
 }
@@ -287,10 +316,13 @@ export function describeProblems(problems: readonly TopologyProblem[]): string {
 }
 
 function describeModel(id: string, model: z.infer<typeof modelSchema>): ModelDescription {
-  const { priceMicroUsdPerMillionTokens, ...rest } = model;
-  return priceMicroUsdPerMillionTokens === undefined
-    ? { id, ...rest }
-    : { id, ...rest, priceMicroUsdPerMillionTokens };
+  const { priceMicroUsdPerMillionTokens, warmShardsMin, ...rest } = model;
+  return {
+    id,
+    ...rest,
+    ...(warmShardsMin === undefined ? {} : { warmShardsMin }),
+    ...(priceMicroUsdPerMillionTokens === undefined ? {} : { priceMicroUsdPerMillionTokens }),
+  };
 }
 
 function build(file: TopologyFile): Topology {
@@ -323,6 +355,10 @@ function build(file: TopologyFile): Topology {
     kvTokensMax: shard.capacity.kvTokensMax,
     purchase: shard.purchase,
     pricePerHourMicroUsd: shard.pricePerHourMicroUsd,
+    ...(shard.scaleToZeroSeconds === undefined
+      ? {}
+      : { scaleToZeroSeconds: shard.scaleToZeroSeconds }),
+    ...(shard.coldStartSeconds === undefined ? {} : { coldStartSeconds: shard.coldStartSeconds }),
   }));
   const jurisdictions = new Map<Jurisdiction, JurisdictionDescription>();
   const jurisdictionByHostname = new Map<string, Jurisdiction>();

@@ -27,6 +27,7 @@ export function aFile(): Record<string, unknown> {
         revision: "r1",
         contextTokensMax: 131_072,
         capabilities: ["chat"],
+        warmShardsMin: { critical: 2, interactive: 1, standard: 0, batch: 0 },
         priceMicroUsdPerMillionTokens: { input: 1, output: 2 },
       },
       "sim/bge": { revision: "r2", contextTokensMax: 8192, capabilities: ["embeddings"] },
@@ -35,8 +36,16 @@ export function aFile(): Record<string, unknown> {
       "eu-west-1a/llama-0": {
         cell: "eu-west-1a",
         model: "sim/llama",
-        backend: { kind: "simulated", speed: 2, coldStartMs: 0, profile: "h100" },
+        backend: {
+          kind: "simulated",
+          speed: 2,
+          coldStartMs: 0,
+          whileCold: "refuse",
+          profile: "h100",
+        },
         ...more,
+        scaleToZeroSeconds: 300,
+        coldStartSeconds: 0.5,
       },
       "us-east-1a/llama-0": {
         cell: "us-east-1a",

@@ -1,5 +1,7 @@
 /** /control/*: faults, crash and the request log. Never on the OpenAI paths. */
 import type { ServerResponse } from "node:http";
+import * as z from "zod";
+import type { Platform } from "../platform.ts";
 import { EngineError } from "./errors.ts";
 import { sendJson } from "./exchange.ts";
 import { parseFault, type FaultBook } from "./faults.ts";
@@ -8,13 +10,13 @@ import type { RequestLog } from "./request-log.ts";
 export interface Control {
   readonly faults: FaultBook;
   readonly log: RequestLog;
-  /** Not ready for so long, with an empty cache afterwards; 0 ends it. */
-  readonly goCold: (durationMs: number) => void;
+  readonly platform: Platform;
   readonly crash: () => void;
 }
 
 /** How long the fault `cold` lasts when it names no `delayMs`. */
 const coldMsDefault = 10_000;
+const takeDownSchema = z.strictObject({ coldStartMs: z.number().min(0).max(3_600_000).optional() });
 
 /** Answers a control request. @throws EngineError 400, 404. */
 export function handleControl(
@@ -35,13 +37,23 @@ export function handleControl(
       const fault = control.faults.add(parsed.spec);
       if (fault === undefined)
         throw new EngineError(400, "faults: got more than 100, wanted fewer; DELETE them first");
-      if (parsed.spec.kind === "cold") control.goCold(parsed.spec.delayMs ?? coldMsDefault);
+      if (parsed.spec.kind === "cold")
+        control.platform.unreadyFor(parsed.spec.delayMs ?? coldMsDefault);
       return sendJson(response, 200, { id: fault.id, ...fault.spec });
     }
     case "DELETE /control/faults":
       control.faults.clear();
-      control.goCold(0);
+      control.platform.unreadyFor(0);
       return sendJson(response, 200, { faults: [] });
+    case "GET /control/platform":
+      return sendJson(response, 200, control.platform.state());
+    case "POST /control/cold": {
+      const parsed = takeDownSchema.safeParse(body());
+      if (!parsed.success)
+        throw new EngineError(400, "body: wanted {} or { coldStartMs: 0 to 3600000 }");
+      control.platform.takeDown(parsed.data.coldStartMs);
+      return sendJson(response, 200, control.platform.state());
+    }
     case "POST /control/crash":
       return control.crash();
     case "GET /control/requests":

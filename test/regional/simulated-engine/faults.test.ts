@@ -257,6 +257,36 @@ describe("faults before and in whole answers", () => {
   });
 });
 
+describe("scale to zero", () => {
+  const platformOf = async (engine: { origin: string }) =>
+    (await (await fetch(`${engine.origin}/control/platform`)).json()) as { state: string };
+
+  it("answers 503 with Retry-After while it starts, then serves", async ({ expect }) => {
+    const engine = await anEngine({ scaleToZeroMs: 60_000, coldStartMs: 300 });
+    expect(await platformOf(engine)).toStrictEqual({ state: "down", starts: 0 });
+    const { response } = await whole(engine);
+    expect(response.status).toBe(503);
+    expect(response.headers.get("retry-after")).toBe("1");
+    await until(async () => (await platformOf(engine)).state === "up");
+    expect((await whole(engine)).response.status).toBe(200);
+  });
+
+  it("holds the prompt until it has started where its platform does", async ({ expect }) => {
+    const engine = await anEngine({ scaleToZeroMs: 60_000, coldStartMs: 200, whileCold: "hold" });
+    expect((await whole(engine)).response.status).toBe(200);
+    expect(await platformOf(engine)).toStrictEqual({ state: "up", starts: 1 });
+  });
+
+  it("is taken down by hand; nonsense is refused", async ({ expect }) => {
+    const engine = await anEngine({ scaleToZeroMs: 60_000 });
+    await whole(engine);
+    expect((await post(`${engine.origin}/control/cold`, { coldStartMs: -1 })).status).toBe(400);
+    const taken = await post(`${engine.origin}/control/cold`, { coldStartMs: 60_000 });
+    expect(await taken.json()).toStrictEqual({ state: "down", starts: 1 });
+    expect((await whole(engine)).response.status).toBe(503);
+  });
+});
+
 describe("control", () => {
   it("lists and deletes faults and requests", async ({ expect }) => {
     const engine = await anEngine();

@@ -4,7 +4,7 @@ import { OptionsError, parseFlags } from "#dev/simulated-engine/options.ts";
 describe("flags", () => {
   it("reads all of them", ({ expect }) => {
     const options = parseFlags(
-      "--port 0 --model sim/m --revision r --profile a100-8b --seed 3 --speed 10 --cold-start-ms 5 --concurrent-max 8 --kv-tokens 32000 --context-tokens-max 16000 --api-key K --noise --exit-with-parent".split(
+      "--port 0 --model sim/m --revision r --profile a100-8b --seed 3 --speed 10 --cold-start-ms 5 --scale-to-zero-ms 60000 --while-cold hold --concurrent-max 8 --kv-tokens 32000 --context-tokens-max 16000 --api-key K --noise --exit-with-parent".split(
         " ",
       ),
     );
@@ -16,6 +16,8 @@ describe("flags", () => {
       seed: 3,
       speed: 10,
       coldStartMs: 5,
+      scaleToZeroMs: 60_000,
+      whileCold: "hold",
       concurrentMax: 8,
       kvTokens: 32_000,
       contextTokensMax: 16_000,
@@ -45,6 +47,8 @@ describe("flags", () => {
     ["--kv-tokens", "1000", "--context-tokens-max", "1001"],
     ["--seed", "1.5"],
     ["--cold-start-ms", "-1"],
+    ["--scale-to-zero-ms", "-1"],
+    ["--while-cold", "sleep"],
   ])("refuses %j", (args, { expect }) => {
     expect(() => parseFlags(args)).toThrow(OptionsError);
   });
