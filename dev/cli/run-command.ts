@@ -3,6 +3,7 @@ import { adminName } from "#shared/config/topology-references.ts";
 import { keyDigest, newTenantKey } from "../supervisor/secrets.ts";
 import { StartError } from "../supervisor/state-folder.ts";
 import { readTopologyFile } from "../supervisor/topology-file.ts";
+import { planUsage, runPlanCommand } from "./plan.ts";
 import { receiptsUsage, runReceiptsCommand } from "./receipts.ts";
 import type { CommandIo } from "./receipts.ts";
 import { runStatusCommand } from "./status.ts";
@@ -15,6 +16,7 @@ meridian keys new --jurisdiction NAME --tenant NAME
   Makes an API key. It is printed once; the topology gets its SHA-256.
 meridian status [--state DIR]
   Asks every part of a running npm run dev whether it is ready.
+${planUsage}
 meridian help`;
 
 /** Runs one command and returns its exit code: 0, 1 for an answer that is no, 2 for wrong usage. */
@@ -28,6 +30,7 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
     const isUsable = (flag === undefined || flag === "--state") && more.length === 0;
     return isUsable && rest.length !== 1 ? runStatusCommand(folder, io) : refuse(io);
   }
+  if (command === "plan") return runPlanCommand(rest, io);
   if (command === "help" && rest.length === 0) {
     io.out(usage);
     return 0;

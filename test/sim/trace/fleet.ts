@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import * as z from "zod";
 import { isProfileName, profiles } from "#dev/simulated-engine/model/profiles.ts";
 import type { EngineProfile } from "#dev/simulated-engine/model/profiles.ts";
-import { UsageError } from "./usage-error.ts";
+import { UsageError } from "#dev/capacity/usage-error.ts";
 
 /** One simulated shard: an engine of one replica on its own hardware. */
 export interface FleetShard {

@@ -3,7 +3,7 @@ import { faultNames } from "./faults.ts";
 import type { FaultName } from "./faults.ts";
 import { ablations, policies } from "./policies/catalogue.ts";
 import type { PolicyEntry } from "./policies/catalogue.ts";
-import { UsageError } from "./usage-error.ts";
+import { UsageError } from "#dev/capacity/usage-error.ts";
 import { calmLoad } from "./workload.ts";
 import type { TracePart } from "./workload.ts";
 

@@ -7,7 +7,7 @@ import { measure } from "./measure.ts";
 import type { RunReport } from "./measure.ts";
 import { ablations, policies } from "./policies/catalogue.ts";
 import { replay } from "./replay.ts";
-import { readTrace } from "./trace.ts";
+import { readTrace } from "#dev/capacity/request-trace.ts";
 import { makeWorkload } from "./workload.ts";
 import type { WorkloadInput } from "./workload.ts";
 

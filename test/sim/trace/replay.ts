@@ -12,7 +12,8 @@ import {
 import type { OutputLength } from "#shared/routing/output-length.ts";
 import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
 import type { PromptDemand } from "#shared/routing/shard-state.ts";
-import { blockTokens, chunkTokens } from "./engine/chunk-cache.ts";
+import { chunkTokens } from "#dev/capacity/request-trace.ts";
+import { blockTokens } from "./engine/chunk-cache.ts";
 import { createEventQueue } from "./event-queue.ts";
 import { slowFactor, struckShards } from "./faults.ts";
 import type { FaultName, FaultTimes } from "./faults.ts";

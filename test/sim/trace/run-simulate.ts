@@ -5,7 +5,7 @@ import type { SimulateOptions } from "./options.ts";
 import { barChart } from "./plots.ts";
 import { simulateAll } from "./simulate-all.ts";
 import { formatSummary, summarise } from "./summary.ts";
-import { UsageError } from "./usage-error.ts";
+import { UsageError } from "#dev/capacity/usage-error.ts";
 
 /** Figures that are drawn, with what the plot is called. */
 const plots = [

@@ -8,7 +8,7 @@ import type { SelectionReason } from "#shared/routing/score-shard.ts";
 import type { SelectionPolicy } from "#shared/routing/selection-policy.ts";
 import { uncachedTokens, workOf } from "#shared/routing/shard-state.ts";
 import type { PromptDemand, ShardState } from "#shared/routing/shard-state.ts";
-import { chunkTokens } from "./engine/chunk-cache.ts";
+import { chunkTokens } from "#dev/capacity/request-trace.ts";
 import type { PolicyEntry } from "./policies/catalogue.ts";
 import type { SimShard } from "./sim-shard.ts";
 

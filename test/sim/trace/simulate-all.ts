@@ -5,7 +5,7 @@ import { measure } from "./measure.ts";
 import type { RunReport } from "./measure.ts";
 import type { SimulateOptions } from "./options.ts";
 import { replay } from "./replay.ts";
-import { readTrace } from "./trace.ts";
+import { readTrace } from "#dev/capacity/request-trace.ts";
 import { makeWorkload } from "./workload.ts";
 
 /** All runs, and in a line what was run. */

@@ -1,9 +1,9 @@
 import { seededRandom } from "#dev/simulated-engine/model/step-time.ts";
 import { priorities } from "#shared/config/topology.ts";
 import type { Priority } from "#shared/config/topology.ts";
-import { fleetCapacity } from "./capacity.ts";
+import { fleetCapacity } from "#dev/capacity/replica-capacity.ts";
 import type { FleetShard } from "./fleet.ts";
-import type { Trace, TraceRequest } from "./trace.ts";
+import type { Trace, TraceRequest } from "#dev/capacity/request-trace.ts";
 
 /** A request placed in virtual time. */
 export interface Arrival {

@@ -1,5 +1,5 @@
-/** Tokens of one prefix chunk, the unit in which traces name equal prefixes: Mooncake's block. */
-export const chunkTokens = 512;
+import { chunkTokens } from "#dev/capacity/request-trace.ts";
+
 /** Tokens per KV block: vLLM's default. */
 export const blockTokens = 16;
 /** KV blocks of one chunk. */

@@ -1,6 +1,7 @@
 import type { EngineProfile } from "#dev/simulated-engine/model/profiles.ts";
 import { stepTimeMs } from "#dev/simulated-engine/model/step-time.ts";
-import { blocksPerChunk, blockTokens, chunkTokens, createChunkCache } from "./chunk-cache.ts";
+import { chunkTokens } from "#dev/capacity/request-trace.ts";
+import { blocksPerChunk, blockTokens, createChunkCache } from "./chunk-cache.ts";
 import type { CachedChunk } from "./chunk-cache.ts";
 
 /** Prefill tokens that one step takes at most: vLLM's `max_num_batched_tokens`. */

@@ -1,25 +1,39 @@
+import type { EngineProfile } from "#dev/simulated-engine/model/profiles.ts";
 import { stepTimeMs } from "#dev/simulated-engine/model/step-time.ts";
 import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
-import { chunkTokens } from "./engine/chunk-cache.ts";
-import type { FleetShard } from "./fleet.ts";
-import type { TraceRequest } from "./trace.ts";
+import { chunkTokens } from "./request-trace.ts";
+import type { TraceRequest } from "./request-trace.ts";
 
-function itlSeconds({ profile }: FleetShard, batch: number, contextTokens: number): number {
+/** What a replica's speed depends on. */
+export interface ReplicaHardware {
+  readonly profile: EngineProfile;
+  readonly concurrentRequestsMax: number;
+}
+
+function itlSeconds({ profile }: ReplicaHardware, batch: number, contextTokens: number): number {
   const kvTokensRead = batch * contextTokens;
   return stepTimeMs(profile, { prefillTokens: 0, decodeSequences: batch, kvTokensRead }) / 1_000;
 }
 
-/** Largest batch that keeps the promised time per token, bounded by slots and KV memory. */
-function usefulBatch(shard: FleetShard, contextTokens: number): number {
-  const { profile, concurrentRequestsMax } = shard;
-  const most = Math.min(concurrentRequestsMax, Math.floor(profile.kvTokens / contextTokens));
-  let batch = 1;
+/** Largest batch that keeps the promised time per token, and what ends it there. */
+export interface UsefulBatch {
+  readonly sequences: number;
+  readonly boundBy: "timePerToken" | "slots" | "kvMemory";
+}
+
+/** The batch that a replica works best with for contexts of so many tokens: bounded by slots, KV memory and the time per token. */
+export function usefulBatch(hardware: ReplicaHardware, contextTokens: number): UsefulBatch {
+  const { profile, concurrentRequestsMax } = hardware;
+  const inMemory = Math.max(1, Math.floor(profile.kvTokens / contextTokens));
+  const most = Math.min(concurrentRequestsMax, inMemory);
+  let sequences = 1;
   while (
-    batch < most &&
-    itlSeconds(shard, batch + 1, contextTokens) <= defaultSelectionPolicy.itlSloSeconds
+    sequences < most &&
+    itlSeconds(hardware, sequences + 1, contextTokens) <= defaultSelectionPolicy.itlSloSeconds
   )
-    batch += 1;
-  return batch;
+    sequences += 1;
+  if (sequences < most) return { sequences, boundBy: "timePerToken" };
+  return { sequences, boundBy: inMemory < concurrentRequestsMax ? "kvMemory" : "slots" };
 }
 
 /**
@@ -29,7 +43,7 @@ function usefulBatch(shard: FleetShard, contextTokens: number): number {
  */
 export function fleetCapacity(
   requests: readonly TraceRequest[],
-  fleet: readonly FleetShard[],
+  fleet: readonly ReplicaHardware[],
 ): number {
   const seen = new Set<number>();
   let [input, uncached, output] = [0, 0, 0];
@@ -44,7 +58,7 @@ export function fleetCapacity(
   const count = Math.max(1, requests.length);
   const context = Math.max(1, (input + output / 2) / count);
   return fleet.reduce((sum, shard) => {
-    const batch = usefulBatch(shard, context);
+    const batch = usefulBatch(shard, context).sequences;
     const prefillSeconds = ((uncached / count) * shard.profile.computeMsPerToken) / 0.85 / 1_000;
     const decodeSeconds = ((output / count) * itlSeconds(shard, batch, context)) / batch;
     return sum + 1 / (prefillSeconds + decodeSeconds);

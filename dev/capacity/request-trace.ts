@@ -1,7 +1,9 @@
-import { readFileSync } from "node:fs";
-import { gunzipSync } from "node:zlib";
-import { chunkTokens } from "./engine/chunk-cache.ts";
+import { readCsv } from "./csv-file.ts";
+import type { CsvRow } from "./csv-file.ts";
 import { UsageError } from "./usage-error.ts";
+
+/** Tokens of one prefix chunk, the unit in which traces name equal prefixes: Mooncake's block. */
+export const chunkTokens = 512;
 
 /** One request of a trace. */
 export interface TraceRequest {
@@ -27,77 +29,43 @@ export interface Trace {
   readonly hasSessionTimes: boolean;
 }
 
-const kinds: readonly { readonly columns: readonly string[]; read(rows: readonly Row[]): Trace }[] =
-  [
-    {
-      columns: [
-        "session",
-        "agent",
-        "t_s",
-        "input_tokens",
-        "output_tokens",
-        "cached_prefix_tokens",
-        "think_s",
-        "api_s",
-      ],
-      read: readAgentic,
-    },
-    { columns: ["t_ms", "input_tokens", "output_tokens", "session", "blocks"], read: readBlocks },
-    { columns: ["t_ms", "input_tokens", "output_tokens"], read: readPlain },
-  ];
-
-interface Row {
-  /** Empty where the column is. */
-  readonly text: (column: string) => string;
-  /** @throws UsageError unless the cell is a finite number. */
-  readonly number: (column: string) => number;
-}
-
-function readBytes(path: string): string {
-  try {
-    const bytes = readFileSync(path);
-    const isCompressed = bytes[0] === 0x1f && bytes[1] === 0x8b;
-    return (isCompressed ? gunzipSync(bytes) : bytes).toString("utf8");
-  } catch (error) {
-    throw new UsageError(
-      `--trace ${path}: ${error instanceof Error ? error.message : "unreadable"}`,
-    );
-  }
-}
+const kinds: readonly {
+  readonly columns: readonly string[];
+  read(rows: readonly CsvRow[]): Trace;
+}[] = [
+  {
+    columns: [
+      "session",
+      "agent",
+      "t_s",
+      "input_tokens",
+      "output_tokens",
+      "cached_prefix_tokens",
+      "think_s",
+      "api_s",
+    ],
+    read: readAgentic,
+  },
+  { columns: ["t_ms", "input_tokens", "output_tokens", "session", "blocks"], read: readBlocks },
+  { columns: ["t_ms", "input_tokens", "output_tokens"], read: readPlain },
+];
 
 /**
  * Reads a CSV trace, gzip or not; the header says which kind.
  * @throws UsageError for another kind or a value that is no number.
  */
 export function readTrace(path: string): Trace {
-  const [header = "", ...lines] = readBytes(path).trimEnd().split("\n");
-  const names = header.trimEnd().split(",");
-  const kind = kinds.find((one) => one.columns.every((name) => names.includes(name)));
+  const { columns, header, rows } = readCsv("--trace", path);
+  const kind = kinds.find((one) => one.columns.every((name) => columns.includes(name)));
   if (kind === undefined) {
     const wanted = kinds.map((one) => one.columns.join(",")).join(" or ");
     throw new UsageError(`--trace ${path}: got columns ${header.slice(0, 200)}, wanted ${wanted}`);
   }
-  if (lines.length === 0) throw new UsageError(`--trace ${path}: got no rows, wanted one at least`);
-  const columns = new Map(names.map((name, index) => [name, index]));
-  const rows = lines.map((line, index): Row => {
-    const cells = line.trimEnd().split(",");
-    const text = (column: string): string => cells[columns.get(column) ?? -1] ?? "";
-    return {
-      text,
-      number(column) {
-        const value = Number(text(column));
-        if (text(column) !== "" && Number.isFinite(value)) return value;
-        const got = text(column) === "" ? "nothing" : text(column).slice(0, 50);
-        throw new UsageError(
-          `--trace ${path}: line ${index + 2}: got ${got}, wanted a number in ${column}`,
-        );
-      },
-    };
-  });
+  if (rows.length === 0) throw new UsageError(`--trace ${path}: got no rows, wanted one at least`);
   return kind.read(rows);
 }
 
-function readPlain(rows: readonly Row[]): Trace {
+function readPlain(rows: readonly CsvRow[]): Trace {
   const requests = rows.map(({ number }) => ({
     atMs: number("t_ms"),
     thinkMs: 0,
@@ -111,7 +79,7 @@ function readPlain(rows: readonly Row[]): Trace {
   return { requests, hasSessionTimes: false };
 }
 
-function readBlocks(rows: readonly Row[]): Trace {
+function readBlocks(rows: readonly CsvRow[]): Trace {
   const requests = rows.map(({ number, text }) => ({
     atMs: number("t_ms"),
     thinkMs: 0,
@@ -129,7 +97,7 @@ function readBlocks(rows: readonly Row[]): Trace {
  * Sessions give the length of the prefix seen earlier in the session, not which request had it: taken as the lane's last, else
  * the longest so far. What was not measured is left empty.
  */
-function readAgentic(rows: readonly Row[]): Trace {
+function readAgentic(rows: readonly CsvRow[]): Trace {
   const chains = new Map<string, readonly number[]>();
   let lastKey = 0;
   const requests = rows.map(({ number, text }) => {
