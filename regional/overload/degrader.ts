@@ -1,6 +1,7 @@
 import type { TenantDegradation } from "#shared/config/tenant-degradation.ts";
 import type { Topology } from "#shared/config/topology.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
+import { isLaterTurn } from "#shared/admission/later-turn.ts";
 import { admitAtLevel } from "#shared/overload/admit-at-level.ts";
 import { defaultDegradePolicy } from "#shared/overload/degrade-policy.ts";
 import { degradeTurn } from "#shared/overload/degrade-turn.ts";
@@ -10,6 +11,7 @@ import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
 import type { CellId, Jurisdiction } from "#shared/residency/brands.ts";
 import type { MetricsRegistry } from "#shared/telemetry/metrics.ts";
 import type { RandomSource } from "../ports/random.ts";
+import type { SlotRequest, TenantShares } from "../scheduler/scheduler.ts";
 import type { ShardStatus } from "../scheduler/shard-book.ts";
 import type { LevelSource } from "./level-source.ts";
 
@@ -30,15 +32,36 @@ export interface DegraderOptions {
   readonly topology: Topology;
   readonly level: LevelSource;
   readonly statuses: () => readonly ShardStatus[];
+  readonly shares: TenantShares;
   readonly random: RandomSource;
   readonly metrics: MetricsRegistry;
 }
 
 const nothingAllowed: TenantDegradation = { smallerModels: new Map(), historyCut: false };
 
+/** A turn that has not been let in yet, as the scheduler would be asked for it; what is cached of its prompt is not looked up. */
+function arrivalOf(request: TurnRequest): SlotRequest {
+  const { affinity, conversationId, deadlineMs, engine, priority, tenant } = request;
+  return {
+    model: engine.model,
+    homeShard: affinity.homeShard,
+    affinityKey: affinity.key,
+    excluded: [],
+    priority,
+    promptTokensEstimate: engine.promptTokensEstimate,
+    deadlineMs,
+    tenant,
+    conversationId,
+    promptKeys: [],
+    path: engine.path,
+    completionTokensMax: engine.completionTokensMax,
+    isLaterTurn: isLaterTurn(request),
+  };
+}
+
 /** Carries out what the cell's level asks for. */
 export function createDegrader(options: DegraderOptions): DegradeTurn {
-  const { cell, jurisdiction, level, metrics, random, statuses, topology } = options;
+  const { cell, jurisdiction, level, metrics, random, shares, statuses, topology } = options;
   const own = topology.jurisdictions.get(jurisdiction);
   const cuts = new Map<string, number>();
   const actionsTaken = metrics.counter(
@@ -74,6 +97,7 @@ export function createDegrader(options: DegraderOptions): DegradeTurn {
     // The hot path of a calm cell: nothing to refuse, nothing to change.
     if (atLevel < 2 && given.resume === null) return { kind: "run", request: given };
     const now = level.now();
+    const arrival = arrivalOf(given);
     const refusal = admitAtLevel(
       given,
       {
@@ -81,6 +105,7 @@ export function createDegrader(options: DegraderOptions): DegradeTurn {
         saturation: now.saturation,
         queueDelay: now.queueDelay,
         hasCapacity: modelOf(given.engine.model)?.isUsable ?? false,
+        isWithinShare: shares.isWithinShare(arrival),
         hasOtherCell: hasOtherCell(given.engine.model),
       },
       () => random.unit(),
@@ -88,6 +113,7 @@ export function createDegrader(options: DegraderOptions): DegradeTurn {
     );
     const { priority } = given;
     if (refusal !== null) {
+      shares.turnedAway(arrival);
       actionsTaken.add({ action: refusal.reason, class: priority });
       return { kind: "refused", error: refusal.error };
     }

@@ -7,7 +7,7 @@ import type { Log } from "#shared/telemetry/log-record.ts";
 import type { MetricsRegistry } from "#shared/telemetry/metrics.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { RandomSource } from "../ports/random.ts";
-import type { Scheduler } from "../scheduler/scheduler.ts";
+import type { Scheduler, TenantShares } from "../scheduler/scheduler.ts";
 import type { TurnGuards } from "../turns/turn-guards.ts";
 import type { ShardStatus } from "../scheduler/shard-book.ts";
 import { createDegrader } from "./degrader.ts";
@@ -40,7 +40,7 @@ export interface OverloadOptions {
   readonly cell: CellDescription;
   readonly topology: Topology;
   readonly statuses: () => readonly ShardStatus[];
-  readonly scheduler: Scheduler;
+  readonly scheduler: Scheduler & TenantShares;
   readonly clock: Clock;
   readonly random: RandomSource;
   readonly metrics: MetricsRegistry;
@@ -89,6 +89,7 @@ export function createOverload(options: OverloadOptions): Overload {
     topology,
     level,
     statuses,
+    shares: options.scheduler,
     random,
     metrics,
   });

@@ -9,16 +9,19 @@ import {
 import type { TurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
 import type { CellDeps } from "./cell-deps.ts";
 
-/** Headers that say where an answer was made, and the cell's degradation level at its beginning. */
+/**
+ * Headers that say where an answer was made, the cell's degradation level at its beginning, and what of the tenant's the cell
+ * wants kept away.
+ */
 export function placeHeaders(
   { cell, level, throttle }: Pick<CellDeps, "cell" | "level" | "throttle">,
-  shard: string | null,
+  { shard, tenant }: { readonly tenant: string; readonly shard: string | null },
 ): Record<string, string> {
   const headers: Record<string, string> = {
     "x-meridian-cell": cell.id,
     [levelHeader]: String(level.level()),
   };
-  const kept = throttle.header();
+  const kept = throttle.header(tenant);
   if (kept !== null) headers[throttleHeader] = kept;
   return shard === null ? headers : { ...headers, "x-meridian-shard": shard };
 }

@@ -25,7 +25,7 @@ export async function answerTurn(
   const isDocument = lane === "stateless" && !rendering.stream;
   await (isDocument ? turn.ended() : begunWithin(turn, deps));
   const ending = turn.ending();
-  const headers = placeHeaders(deps, turn.shard());
+  const headers = placesOf(turn, deps);
   if (ending !== null) {
     const { body, outcome } = ending;
     if (outcome.error !== null && (isDocument || !turn.hasBegun())) {
@@ -53,7 +53,7 @@ export async function answerTurn(
  * turn that has not said anything yet from a cell that is gone. A turn that failed is an outcome, whenever it failed.
  */
 export function followTurn(turn: RunningTurn, afterSeq: number, deps: CellDeps): Response {
-  const headers = placeHeaders(deps, turn.shard());
+  const headers = placesOf(turn, deps);
   return respondStream(streamTurn(turn, afterSeq, turn.attach(), deps, true), headers);
 }
 
@@ -72,8 +72,12 @@ export function stopTurn(turn: RunningTurn, afterSeq: number, deps: CellDeps): R
     chunk = chunk.isEnd ? null : frames.read(chunk.cursor);
   }
   return new Response(Buffer.concat(chunks), {
-    headers: { ...placeHeaders(deps, turn.shard()), "content-type": "text/event-stream" },
+    headers: { ...placesOf(turn, deps), "content-type": "text/event-stream" },
   });
+}
+
+function placesOf(turn: RunningTurn, deps: CellDeps): Record<string, string> {
+  return placeHeaders(deps, { tenant: turn.request.tenant, shard: turn.shard() });
 }
 
 function respondStream(

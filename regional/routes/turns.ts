@@ -33,7 +33,10 @@ export function turnRoutes(deps: CellDeps): Hono {
       deps.random.hex(8),
     );
     const begun = deps.registry.begin(request, trace);
-    if (begun.kind === "refused") return respondError(begun.error, placeHeaders(deps, null));
+    if (begun.kind === "refused") {
+      const { tenant } = request;
+      return respondError(begun.error, placeHeaders(deps, { tenant, shard: null }));
+    }
     if (begun.kind === "fenced" || begun.kind === "gone") return respondError(fenced);
     // The caller reads the turn later: it runs whether anybody does or not.
     if (context.req.query("detached") === "true") return respondJson({ kind: begun.kind }, 202);

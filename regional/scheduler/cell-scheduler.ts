@@ -2,6 +2,7 @@ import { ModelAdmission } from "#shared/admission/model-admission.ts";
 import type { DispatchVerdict, NextTurn } from "#shared/admission/model-queue.ts";
 import type { QueuePolicy } from "#shared/admission/queue-policy.ts";
 import type { RefusalReason } from "#shared/admission/refusal.ts";
+import type { ShedSubject } from "#shared/admission/shed-cohorts.ts";
 import type { Queued, QueuedTurn } from "#shared/admission/tenant-line.ts";
 import { priorities } from "#shared/config/topology.ts";
 import type { Priority } from "#shared/config/topology.ts";
@@ -46,6 +47,15 @@ function classOf({ hasBegun = false, priority }: SlotRequest): Priority {
 /** Whether a turn is new work. Another try of one that was let in, and the rest of a begun answer, are not. */
 function isArrival({ excluded, hasBegun = false }: SlotRequest): boolean {
   return excluded.length === 0 && !hasBegun;
+}
+
+function subjectOf({
+  affinityKey,
+  isLaterTurn = false,
+  priority,
+  tenant,
+}: SlotRequest): ShedSubject {
+  return { tenant, user: affinityKey, priority, isLaterTurn };
 }
 
 /** What the turn's machine is told of a refusal. */
@@ -258,9 +268,7 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
     }
     const nowMs = clock.nowMs();
     if (isArrival(request)) {
-      const { affinityKey, isLaterTurn = false, priority, tenant } = request;
-      const subject = { tenant, user: affinityKey, priority, isLaterTurn };
-      const shed = admission.screen(subject, nowMs, unit);
+      const shed = admission.screen(subjectOf(request), book.workOf(request, nowMs), nowMs, unit);
       if (shed !== null) return refuse(request, "shed", reply, shed.retryAfterMs);
     }
     const priority = classOf(request);
@@ -325,6 +333,13 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
           };
         }),
       );
+    },
+    isWithinShare: ({ model, priority, tenant }) =>
+      models.get(model)?.isWithinShare(tenant, priority, clock.nowMs()) ?? false,
+    turnedAway(request) {
+      const nowMs = clock.nowMs();
+      const work = book.workOf(request, nowMs);
+      models.get(request.model)?.turnedAway(subjectOf(request), work, nowMs);
     },
     shedRatios: () => new Map([...models].map(([model, { shedRatio }]) => [model, shedRatio])),
     drain() {

@@ -101,8 +101,19 @@ export interface Scheduler {
   drain(): void;
 }
 
+/** Who asks for how much of a model, as far as it decides who gives way first. */
+export interface TenantShares {
+  /**
+   * Whether the turn's class asks for more than there is, and its tenant for no more than its fair share; false while all
+   * fit.
+   */
+  isWithinShare(request: Pick<SlotRequest, "model" | "tenant" | "priority">): boolean;
+  /** Counts a new turn that was refused before it was given to `acquire`: it was asked for all the same. */
+  turnedAway(request: SlotRequest): void;
+}
+
 /** A scheduler that shows its queues. */
-export interface CellScheduler extends Scheduler {
+export interface CellScheduler extends Scheduler, TenantShares {
   /** Of every model and class. */
   queues(): readonly QueueStatus[];
   /** Share of the arrivals that is shed, 0..1, by model. */

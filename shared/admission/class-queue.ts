@@ -109,11 +109,14 @@ export class ClassQueue<T> {
 
   /** Of the tenant with most work waiting, the turn that would be served last. */
   mostExpendable(): Queued<T> | null {
-    let heaviest: TenantLine<T> | null = null;
-    for (const line of this.#lines.values()) {
-      if (heaviest === null || line.workTokens > heaviest.workTokens) heaviest = line;
-    }
-    return heaviest?.last() ?? null;
+    return this.#heaviest()?.last() ?? null;
+  }
+
+  /** Of the tenant with most work waiting, the turn that has waited longest. O(n). */
+  oldestOfHeaviest(): Queued<T> | null {
+    const tenant = this.#heaviest()?.tenant;
+    for (const queued of this.#arrivals) if (queued.turn.tenant === tenant) return queued;
+    return null;
   }
 
   workOfTenant(tenant: string): number {
@@ -136,6 +139,14 @@ export class ClassQueue<T> {
   /** All of them, the longest waiting first. */
   all(): readonly Queued<T>[] {
     return [...this.#arrivals];
+  }
+
+  #heaviest(): TenantLine<T> | null {
+    let heaviest: TenantLine<T> | null = null;
+    for (const line of this.#lines.values()) {
+      if (heaviest === null || line.workTokens > heaviest.workTokens) heaviest = line;
+    }
+    return heaviest;
   }
 
   #give(line: TenantLine<T>, rounds: number): void {

@@ -6,6 +6,7 @@ import { codelBelow, stepCodel } from "./codel.ts";
 import type { CodelState } from "./codel.ts";
 import { addDrained, drainRate, noDrain } from "./drain-rate.ts";
 import type { DrainRate } from "./drain-rate.ts";
+import { FairShares } from "./fair-shares.ts";
 import { foreseeFinish, foreseeWaitMs, loadShareAt } from "./foresee-finish.ts";
 import type { FinishDecision, FinishInput } from "./foresee-finish.ts";
 import { shortQueue, stepLongQueue } from "./long-queue.ts";
@@ -13,7 +14,6 @@ import type { LongQueueState } from "./long-queue.ts";
 import { ModelQueue } from "./model-queue.ts";
 import type { QueuePolicy } from "./queue-policy.ts";
 import { retryAfterMs } from "./retry-after.ts";
-import { ShedCohorts, shedRank } from "./shed-cohorts.ts";
 import type { ShedSubject } from "./shed-cohorts.ts";
 import { nothingShed, stepShedRatio } from "./shed-ratio.ts";
 import type { ShedRatioState } from "./shed-ratio.ts";
@@ -64,7 +64,7 @@ export class ModelAdmission<T> {
   readonly queue: ModelQueue<T>;
   readonly #policy: QueuePolicy;
   readonly #running = new Set<RunningWork>();
-  readonly #cohorts = new ShedCohorts();
+  readonly #shares = new FairShares();
   readonly #long: Record<Priority, LongQueueState>;
   readonly #codel: Record<Priority, CodelState>;
   /** Sum of the running turns' predicted rates, tokens per second. */
@@ -104,20 +104,30 @@ export class ModelAdmission<T> {
     return this.#long[priority].isOverloaded;
   }
 
-  /** Counts an arrival, and refuses it when it is in the share that is shed. Null: it may go on. */
+  /** Counts an arrival that asks for `workTokens`, and refuses it when it is in the share that is shed. Null: it may go on. */
   screen(
     subject: ShedSubject,
+    workTokens: number,
     nowMs: number,
     random: () => number,
   ): { readonly retryAfterMs: number } | null {
-    const rank = shedRank(subject, nowMs);
-    this.#cohorts.arrived(rank, nowMs);
-    if (!this.#cohorts.isShed(rank, this.#shed.ratio, nowMs, random)) {
+    this.#shares.arrived(subject, workTokens, nowMs);
+    if (!this.#shares.isShed(subject, this.#shed.ratio, nowMs, random)) {
       this.#arrived += 1;
       return null;
     }
     const drainMs = Math.max(shedRetryMsMin, this.#drainMs(0, nowMs));
     return { retryAfterMs: retryAfterMs(drainMs, random) };
+  }
+
+  /** Counts an arrival that was refused before it came here: it was asked for all the same. */
+  turnedAway(subject: ShedSubject, workTokens: number, nowMs: number): void {
+    this.#shares.arrived(subject, workTokens, nowMs);
+  }
+
+  /** Whether others of the class, who ask for more than their fair share, are to give way before the tenant. */
+  isWithinShare(tenant: string, priority: Priority, nowMs: number): boolean {
+    return this.#shares.isWithin(tenant, priority, nowMs);
   }
 
   /** Whether a turn joins the queue; `evicted` gives its place to it. */
@@ -230,8 +240,10 @@ export class ModelAdmission<T> {
       const step = stepCodel(this.#codel[priority], age, slo, nowMs, this.#policy.codel);
       this.#codel[priority] = step.state;
       if (!step.isDropped || oldest === null) return dropped;
-      queue.remove(oldest);
-      dropped.push(oldest);
+      // Whoever makes the queue long gives way, not who happens to have waited longest.
+      const victim = queue.oldestOfHeaviest() ?? oldest;
+      queue.remove(victim);
+      dropped.push(victim);
     }
   }
 
@@ -245,11 +257,13 @@ export class ModelAdmission<T> {
     const isLate = priorities.some(
       (priority) => (ages[priority] ?? 0) > this.#policy.codel.targetShare * this.#sloMs(priority),
     );
+    const free = freeSlots();
     this.#shed = stepShedRatio(
       this.#shed,
-      { arrived: this.#arrived, dispatched: this.#dispatched, freeSlots: freeSlots(), isLate },
+      { arrived: this.#arrived, dispatched: this.#dispatched, freeSlots: free, isLate },
       this.#policy.shedRatio,
     );
+    this.#shares.noteCapacity(this.#capacity(free, nowMs), nowMs);
     this.#periodBeganMs = nowMs;
     this.#arrived = 0;
     this.#dispatched = 0;
@@ -257,6 +271,14 @@ export class ModelAdmission<T> {
 
   #rate(nowMs: number): number {
     return drainRate(this.#drained, this.#foreseenRate, this.#backlogSinceMs, nowMs);
+  }
+
+  /** What all slots together would do, tokens per second; Infinity while nothing runs that would tell. */
+  #capacity(freeSlots: number, nowMs: number): number {
+    const busy = this.#running.size;
+    const rate = this.#rate(nowMs);
+    if (busy === 0 || !(rate > 0)) return Number.POSITIVE_INFINITY;
+    return (rate * (busy + freeSlots)) / busy;
   }
 
   #drainMs(costTokens: number, nowMs: number): number {

@@ -16,6 +16,8 @@ export interface LevelLoad {
   readonly queueDelay: number;
   /** Whether the cell has a shard that may be used for the turn; without one the scheduler says so, honestly. */
   readonly hasCapacity: boolean;
+  /** Whether others of its class ask for more than their fair share of what there is, and its tenant for no more. */
+  readonly isWithinShare: boolean;
   /** Whether another cell of the jurisdiction serves the model. */
   readonly hasOtherCell: boolean;
 }
@@ -36,7 +38,7 @@ function refusalOf(
   const { level } = load;
   // A running stream is never shed for a new one.
   if (resume !== null || priority === "critical" || level < 3 || !load.hasCapacity) return null;
-  if (hasRoom(request, load, policy)) return null;
+  if (load.isWithinShare || hasRoom(request, load, policy)) return null;
   if (level === 4) return "onlyCritical";
   if (priority === "batch") return "batchRejected";
   if (isLaterTurn(request)) return null;
@@ -64,7 +66,8 @@ export type LevelAdmission = {
  * Decides whether a cell takes a turn at its level. Below 3 it takes all; at 3 no batch, no new conversations of the standard
  * class, and new interactive ones only when no other cell was asked yet and could take them, each only while the cell has no
  * room; at 4 the critical class alone, and others while much of the cell is idle: what caused the level is over long before
- * its dwell is, and capacity that came back is not to wait for it. A begun answer is always taken. Refusals are `saturated`, with a wait drawn from 0.75 to
+ * its dwell is, and capacity that came back is not to wait for it. Where tenants of the class ask for more than their fair share
+ * of what can be done, they are who is refused: whoever asks for no more is taken at 3 and 4 as below. A begun answer is always taken. Refusals are `saturated`, with a wait drawn from 0.75 to
  * 1.5 times the class's, so that the refused do not come back together.
  */
 export function admitAtLevel(

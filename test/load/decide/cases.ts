@@ -149,7 +149,8 @@ function admission(): DecideCase {
           costTokens: 500 + (turn % 7) * 1_000,
           deadlineMs: nowMs + 60_000,
         };
-        if (cell.screen({ ...next, user: `user-${turn % rounds}` }, nowMs, random) !== null) return;
+        const subject = { ...next, user: `user-${turn % rounds}` };
+        if (cell.screen(subject, next.costTokens, nowMs, random) !== null) return;
         const context = { waitingInCell: queue.length, isRoom: false, predict: () => null };
         const { decision } = cell.admit(next, context, nowMs);
         if (decision.kind === "wait") cell.add(next, turn, nowMs);

@@ -300,10 +300,11 @@ export function replay(input: ReplayInput): ReplayResult {
     else offer(id, attempt, nowMs);
   }
 
-  function isLetIn(id: number, nowMs: number): boolean {
+  function isLetIn(id: number, attempt: Attempt, nowMs: number): boolean {
     const { priority, request, tenant } = arrivalOf(id);
     const { session } = request;
-    const arrival = { tenant: `${tenant}`, priority, isLaterTurn: isLater(session) };
+    const costTokens = cell.workOf(demandOf(id, attempt, Infinity), request.chunks);
+    const arrival = { tenant: `${tenant}`, priority, isLaterTurn: isLater(session), costTokens };
     return waiting.screen(arrival, `${session < 0 ? id : session}`, nowMs);
   }
 
@@ -319,7 +320,7 @@ export function replay(input: ReplayInput): ReplayResult {
     for (let at = known; at < request.chunks.length; at += 1) seen.add(request.chunks[at] ?? 0);
     const attempt: Attempt = { tried: [], base: 0, dispatch: null, work: null };
     attempts.set(id, attempt);
-    if (hasAdmission && !isLetIn(id, nowMs)) return end(id, "shed", nowMs);
+    if (hasAdmission && !isLetIn(id, attempt, nowMs)) return end(id, "shed", nowMs);
     offer(id, attempt, nowMs);
   }
 

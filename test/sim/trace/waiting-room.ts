@@ -14,7 +14,7 @@ export interface WaitingRoom {
   ceilingOf(priority: Priority): number;
   /** Counts an arrival; false: it is in the share that is shed. */
   screen(
-    arrival: Pick<QueuedTurn, "tenant" | "priority" | "isLaterTurn">,
+    arrival: Pick<QueuedTurn, "tenant" | "priority" | "isLaterTurn" | "costTokens">,
     user: string,
     nowMs: number,
   ): boolean;
@@ -67,7 +67,7 @@ export function createWaitingRoom(random: () => number, freeSlots: () => number)
     screen(arrival, user, nowMs) {
       // While somebody waits the time is noted where those are offered.
       if (queue.length === 0) note(nowMs);
-      return admission.screen({ ...arrival, user }, nowMs, random) === null;
+      return admission.screen({ ...arrival, user }, arrival.costTokens, nowMs, random) === null;
     },
     began: (service, nowMs) => admission.began(service, nowMs),
     ended: (running, isAnswered, nowMs) => admission.ended(running, isAnswered, nowMs),

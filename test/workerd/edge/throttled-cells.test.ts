@@ -7,7 +7,14 @@ import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
 const cell = { id: "eu-west-1a" } as CellDescription;
 
 function aTurn(changes: Partial<TurnRequest> = {}): TurnRequest {
-  return { priority: "batch", attempt: 1, resume: null, ...changes } as unknown as TurnRequest;
+  const tenant = "flood";
+  return {
+    priority: "batch",
+    attempt: 1,
+    resume: null,
+    tenant,
+    ...changes,
+  } as unknown as TurnRequest;
 }
 
 function aClient() {
@@ -50,6 +57,20 @@ describe("a cell that says what to keep away", () => {
     world.drawn = 0.9;
     await ask();
     expect(world.asked).toBe(4);
+  });
+
+  it("is asked for other tenants, until it says so of them", async () => {
+    const { world, ask } = aClient();
+    world.throttle = "0,0,0,80";
+    await ask();
+    world.drawn = 0;
+    world.throttle = null;
+    const quiet = aTurn({ tenant: "quiet" as never });
+    await ask(quiet);
+    await ask(quiet);
+    expect(world.asked).toBe(3);
+    await ask();
+    expect(world.asked).toBe(3);
   });
 
   it("is asked for other classes, for begun answers, and again when its word is old", async () => {

@@ -58,6 +58,17 @@ describe("the queue of a class", () => {
     expect(order.filter((name) => name.startsWith("b"))).toHaveLength(6);
   });
 
+  it("gives up, when it is too long, the oldest of the tenant with most work in it", ({
+    expect,
+  }) => {
+    const { add, queue } = aQueue();
+    expect(queue.oldestOfHeaviest()).toBeNull();
+    add("a1");
+    add("b1");
+    add("b2");
+    expect([queue.oldest()?.item, queue.oldestOfHeaviest()?.item]).toEqual(["a1", "b1"]);
+  });
+
   it("serves the earliest deadline of a tenant first", ({ expect }) => {
     const { add, drain } = aQueue();
     add("a-late", { deadlineMs: 9_000 });

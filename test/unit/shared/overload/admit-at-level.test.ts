@@ -11,6 +11,7 @@ const busy: LevelLoad = {
   saturation: 0.98,
   queueDelay: 1.2,
   hasCapacity: true,
+  isWithinShare: false,
   hasOtherCell: true,
 };
 
@@ -72,6 +73,16 @@ describe("a cell at a level", () => {
     expect(reasonOf(aTurn({ priority: "batch" }), calm)).toBe("batchRejected");
     expect(reasonOf(aTurn({ priority: "batch" }), { ...calm, saturation: 0.5 })).toBeNull();
     expect(reasonOf(aTurn(), { ...calm, queueDelay: 0.4 })).toBe("newRefused");
+  });
+
+  it("takes at 3 and 4 whoever asks for no more than its fair share while others ask for more", ({
+    expect,
+  }) => {
+    for (const level of [3, 4] as const) {
+      for (const priority of priorities) {
+        expect(reasonOf(aTurn({ priority }), { level, isWithinShare: true })).toBeNull();
+      }
+    }
   });
 
   it("takes at 4 the critical class alone, later turns included", ({ expect }) => {
