@@ -69,13 +69,16 @@ export function createTurnGuards(options: GuardOptions): TurnGuards {
   }
 
   return {
-    conditions: (request) => ({
+    conditions: (request, elsewhere) => ({
       get mayRetry() {
         retries = withTime(retries, clock.nowMs());
         return hasRetry(retries);
       },
       get mayHedge() {
         return mayHedge(request);
+      },
+      get elsewhere() {
+        return elsewhere();
       },
       random: () => random.unit(),
     }),

@@ -306,6 +306,16 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
 
   return {
     acquire,
+    elsewhere(request) {
+      const queue = models.get(request.model)?.queue;
+      const priority = classOf(request);
+      const hasRoom =
+        queue !== undefined &&
+        !isDraining &&
+        queue.isFirst(priority) &&
+        book.choose(request, clock.nowMs(), queue.ceilingOf(priority)).kind === "chosen";
+      return { hasRoom, hasNeighbour: hasNeighbour(request.model) };
+    },
     wake() {
       for (const [model, admission] of models) {
         for (const queued of admission.tick(clock.nowMs(), () => freeSlots(model))) {

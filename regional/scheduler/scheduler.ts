@@ -1,4 +1,5 @@
 import type { Priority } from "#shared/config/topology.ts";
+import type { TurnElsewhere } from "#shared/conversation/turn-conditions.ts";
 import type { TryResult } from "#shared/conversation/turn-events.ts";
 import type { NoShardReason } from "#shared/conversation/turn-failure.ts";
 import type { RejectedCandidate } from "#shared/protocol/internal/turn-outcome.ts";
@@ -93,6 +94,8 @@ export interface Scheduler {
    * turn out of the queue.
    */
   acquire(request: SlotRequest, reply: (reply: SlotReply) => void): () => void;
+  /** Who else than the shards that `request` excludes could serve it now. Changes nothing. */
+  elsewhere(request: SlotRequest): TurnElsewhere;
   /** Serves waiting turns again: a shard has become usable, or time has passed. Call it several times a second. */
   wake(): void;
   /** Turns waiting now, by model. */

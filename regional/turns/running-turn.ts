@@ -93,7 +93,9 @@ export function startTurn(
   const begunSignal = Promise.withResolvers<void>();
   const endedSignal = Promise.withResolvers<TurnEnding>();
   const pending: TurnEvent[] = [];
-  const conditions = guards.conditions(begunWith);
+  const conditions = guards.conditions(begunWith, () =>
+    deps.scheduler.elsewhere(slotRequest(state.shard === null ? [] : [state.shard])),
+  );
   let isStepping = false;
   let state: TurnState = initialTurnState();
   let ending: TurnEnding | null = null;

@@ -1,4 +1,4 @@
-import type { TurnConditions } from "#shared/conversation/turn-conditions.ts";
+import type { TurnConditions, TurnElsewhere } from "#shared/conversation/turn-conditions.ts";
 import type { HedgeResult } from "#shared/conversation/turn-events.ts";
 import type { TryPlan } from "#shared/overload/try-plan.ts";
 import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
@@ -7,7 +7,7 @@ import type { Slot } from "../scheduler/scheduler.ts";
 /** The cell's budgets as its turns see them. Synchronous. */
 export interface TurnGuards {
   /** What the steps of a turn may count on, read anew each time. Ask once for a turn. */
-  conditions(request: TurnRequest): TurnConditions;
+  conditions(request: TurnRequest, elsewhere: () => TurnElsewhere): TurnConditions;
   /** Plans a dispatch; `mayHedge`: nothing of the turn was said or hedged yet. */
   plan(request: TurnRequest, slot: Pick<Slot, "shard" | "predicted">, mayHedge: boolean): TryPlan;
   /** A turn was dispatched for the first time. */

@@ -1,9 +1,18 @@
-/** What a step may count on besides its event: the cell's budgets at this moment, and chance. */
+/** Who else could serve a turn at this moment. */
+export interface TurnElsewhere {
+  /** Whether another shard of the cell has room for it now. */
+  readonly hasRoom: boolean;
+  /** Whether another cell of the jurisdiction serves the model. */
+  readonly hasNeighbour: boolean;
+}
+
+/** What a step may count on besides its event: the cell's budgets and shards at this moment, and chance. */
 export interface TurnConditions {
   /** Whether the cell's budget has a retry left. */
   readonly mayRetry: boolean;
   /** Whether a second shard may be asked the same now. */
   readonly mayHedge: boolean;
+  readonly elsewhere: TurnElsewhere;
   readonly random: () => number;
 }
 
@@ -11,5 +20,6 @@ export interface TurnConditions {
 export const unlimitedConditions: TurnConditions = {
   mayRetry: true,
   mayHedge: false,
+  elsewhere: { hasRoom: true, hasNeighbour: true },
   random: () => 0,
 };

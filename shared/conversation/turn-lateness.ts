@@ -32,22 +32,30 @@ export function canContinue(state: TurnState, policy: TurnPolicy): boolean {
   return continuations <= policy.continuationsMax && state.triesInVain < policy.triesMax;
 }
 
-/** Whether the first token is late: for the plan where somebody else can be asked, else for the longest that is waited. */
+/**
+ * Whether the first token is late: for the plan where somebody else can be asked, else for the longest that is waited. A shard
+ * that is slower than was predicted and the only one there is gives its answer late, which is better than none.
+ */
 export function isLate(state: TurnState, context: TurnContext): boolean {
-  const { nowMs, policy } = context;
+  const { conditions, nowMs, policy } = context;
   const waitedMs = nowMs - state.try.dispatchedAtMs;
   if (waitedMs >= policy.firstTokenTimeoutMs) return true;
   const planned = state.try.plan?.firstTokenTimeoutMs ?? policy.firstTokenTimeoutMs;
   if (waitedMs < planned) return false;
   if (state.hedge.kind === "running") return true;
-  return state.triesInVain < policy.triesMax && (state.isBegun || mayRetry(state, context));
+  const mayTry = state.triesInVain < policy.triesMax && (state.isBegun || mayRetry(state, context));
+  return mayTry && (conditions.elsewhere.hasRoom || conditions.elsewhere.hasNeighbour);
 }
 
-/** Whether the answer is so far behind its prediction that another shard should go on with it. */
-export function isOverdue(state: TurnState, { nowMs, policy }: TurnContext): boolean {
+/**
+ * Whether the answer is so far behind its prediction that another shard should go on with it. One that has room now: where
+ * all are slow, an answer that crawls is not given up.
+ */
+export function isOverdue(state: TurnState, { conditions, nowMs, policy }: TurnContext): boolean {
   const { dispatchedAtMs, pieces, plan } = state.try;
   if (plan === null || plan.overdueMs === null || pieces >= plan.overdueTokens) return false;
-  return nowMs - dispatchedAtMs >= plan.overdueMs && canContinue(state, policy);
+  if (nowMs - dispatchedAtMs < plan.overdueMs || !canContinue(state, policy)) return false;
+  return conditions.elsewhere.hasRoom;
 }
 
 /** Silence after which a begun answer has stalled, ms. */

@@ -91,7 +91,7 @@ function send(job: Job, onFirst?: () => void): Promise<One> {
         response.on("end", () => {
           const marker = job.isStreamed ? "data: [DONE]" : '"finish_reason":"stop"';
           const isWhole = response.statusCode === 200 && tail.includes(marker);
-          end(isWhole, isWhole ? "" : `${response.statusCode} ${tail.slice(0, 300)}`);
+          end(isWhole, isWhole ? "" : `${response.statusCode} …${tail.slice(-400)}`);
         });
         response.on("error", (error) => end(false, error.message));
       },

@@ -70,6 +70,12 @@ export function createSimScheduler(
         isWanted = false;
       };
     },
+    elsewhere: ({ excluded }) => ({
+      hasRoom: shards.some(
+        (shard) => !excluded.includes(shard) && (book.get(shard) ?? 0) < slotsMax,
+      ),
+      hasNeighbour: true,
+    }),
     wake: () => undefined,
     waiting: () => new Map(),
     drain: () => undefined,

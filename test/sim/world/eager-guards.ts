@@ -5,10 +5,13 @@ import type { Random } from "../random.ts";
 /** A cell that hedges most of its turns soon, and retries as often as the policy lets it: no budget hides a seam. */
 export function eagerGuards(random: Random, recorder: Recorder): TurnGuards {
   return {
-    conditions: () => ({
+    conditions: (_request, elsewhere) => ({
       mayRetry: true,
       get mayHedge() {
         return random.chance(0.7);
+      },
+      get elsewhere() {
+        return elsewhere();
       },
       random: () => random.unit(),
     }),

@@ -1,10 +1,13 @@
 import { describe, it } from "vitest";
+import { unlimitedConditions } from "#shared/conversation/turn-conditions.ts";
 import { createTurnGuards } from "#regional/overload/guards.ts";
 import type { DegradationLevel } from "#shared/overload/level-policy.ts";
 import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
 import { createMetricsRegistry } from "#shared/telemetry/metrics.ts";
 import { HandClock } from "#test/support/hand-clock.ts";
 import { Run, chosen, failed, shard, start } from "#test/support/turn-run.ts";
+
+const anywhere = () => unlimitedConditions.elsewhere;
 
 function aWorld() {
   const clock = new HandClock();
@@ -44,7 +47,7 @@ describe("a cell's retries", () => {
     const turns = 3_000;
     let dispatches = 0;
     for (let index = 0; index < turns; index += 1) {
-      const run = new Run(true, guards.conditions(aTurn()));
+      const run = new Run(true, guards.conditions(aTurn(), anywhere));
       run.feed(start);
       guards.dispatched(aTurn());
       for (let tried = 1; run.state.phase === "choosing"; tried += 1) {
@@ -88,13 +91,13 @@ describe("a cell's hedges", () => {
       const { guards, slot } = aWorld();
       guards.spoke(slot, 900);
       expect(guards.plan(aTurn(changes), slot, true).hedgeMs).toBeNull();
-      expect(guards.conditions(aTurn(changes)).mayHedge).toBe(false);
+      expect(guards.conditions(aTurn(changes), anywhere).mayHedge).toBe(false);
     });
   }
 
   it("stop at level 1, above a saturation of 0.7, and with an empty budget", ({ expect }) => {
     const { guards, world } = aWorld();
-    const conditions = guards.conditions(aTurn());
+    const conditions = guards.conditions(aTurn(), anywhere);
     expect(conditions.mayHedge).toBe(true);
     world.level = 1;
     expect(conditions.mayHedge).toBe(false);

@@ -149,4 +149,24 @@ describe("the scheduler", () => {
     for (let count = 0; count < 5; count += 1) probe(true);
     expect(book.statuses(clock.nowMs())).toMatchObject([{ breaker: "closed", isUsable: true }]);
   });
+
+  it("says who else could serve a turn, and takes nothing for it", ({ expect }) => {
+    const run = aSchedulerRun({ shards: ["a", "b"], options: { hasNeighbour: () => false } });
+    const elsewhere = (...excluded: readonly string[]) =>
+      run.scheduler.elsewhere(aSlotRequest({ excluded: excluded as readonly ShardId[] }));
+    expect(elsewhere("a")).toEqual({ hasRoom: true, hasNeighbour: false });
+    expect(elsewhere("a", "b")).toEqual({ hasRoom: false, hasNeighbour: false });
+    const taken = slotOf(askForSlot(run, { excluded: ["a" as ShardId] }));
+    expect(elsewhere("a").hasRoom).toBe(false);
+    expect(elsewhere("b").hasRoom).toBe(true);
+    const other = slotOf(askForSlot(run));
+    askForSlot(run);
+    taken.release({ kind: "aborted" }, nothing);
+    // The turn that waited has it.
+    expect(elsewhere("a").hasRoom).toBe(false);
+    other.release({ kind: "aborted" }, nothing);
+    expect(elsewhere("b").hasRoom).toBe(true);
+    run.scheduler.drain();
+    expect(elsewhere("b").hasRoom).toBe(false);
+  });
 });

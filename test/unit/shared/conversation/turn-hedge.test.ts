@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, it } from "vitest";
 import { textOf } from "#shared/conversation/answer-so-far.ts";
+import { unlimitedConditions } from "#shared/conversation/turn-conditions.ts";
 import type { TurnConditions } from "#shared/conversation/turn-conditions.ts";
 import type { TurnEvent } from "#shared/conversation/turn-events.ts";
 import { usageOf } from "#shared/conversation/turn-state.ts";
@@ -36,7 +37,7 @@ const hedged: TurnEvent = {
 };
 
 function aRun(conditions: Partial<TurnConditions> = {}): Run {
-  return new Run(true, { mayRetry: true, mayHedge: true, random: () => 0, ...conditions });
+  return new Run(true, { ...unlimitedConditions, mayHedge: true, ...conditions });
 }
 
 /** A turn whose first shard, `a`, is silent and whose hedge, `b`, was dispatched. */

@@ -1,4 +1,6 @@
 import { describe, it } from "vitest";
+import { unlimitedConditions } from "#shared/conversation/turn-conditions.ts";
+import type { TurnElsewhere } from "#shared/conversation/turn-conditions.ts";
 import type { TurnEvent } from "#shared/conversation/turn-events.ts";
 import type { TryPlan } from "#shared/overload/try-plan.ts";
 import { Run, chosen, deadlineMs, failed, says, start, tick } from "#test/support/turn-run.ts";
@@ -16,8 +18,14 @@ function chosenWith(name: string, changes: Partial<TryPlan> = {}): TurnEvent {
 }
 
 function aRun(mayRetry = true, random = 0): Run {
-  return new Run(true, { mayRetry, mayHedge: false, random: () => random });
+  return new Run(true, { ...unlimitedConditions, mayRetry, random: () => random });
 }
+
+function aRunWhere(elsewhere: TurnElsewhere): Run {
+  return new Run(true, { ...unlimitedConditions, elsewhere });
+}
+
+const nowhere: TurnElsewhere = { hasRoom: false, hasNeighbour: false };
 
 describe("a first token that is late", () => {
   it("is not waited for longer than planned", ({ expect }) => {
@@ -32,6 +40,20 @@ describe("a first token that is late", () => {
     const run = aRun(false).feed(start, chosenWith("a")).at(44_000).feed(tick);
     expect(run.reason).toBe("ignored");
     expect(run.at(45_010).feed(tick).reason).toBe("triesExhausted");
+  });
+});
+
+describe("a first token that is late where nobody else has room", () => {
+  it("is waited for up to the longest time when there is no other cell either", ({ expect }) => {
+    const run = aRunWhere(nowhere).feed(start, chosenWith("a")).at(44_000).feed(tick);
+    expect(run.reason).toBe("ignored");
+    expect(run.feed(says("late")).reason).toBe("firstToken");
+  });
+
+  it("is given up as planned for another cell", ({ expect }) => {
+    const run = aRunWhere({ ...nowhere, hasNeighbour: true });
+    run.feed(start, chosenWith("a")).at(4_010).feed(tick);
+    expect(run.state.lastFailure).toEqual({ reason: "firstTokenTimeout" });
   });
 });
 
@@ -96,6 +118,14 @@ describe("an answer that crawls", () => {
     run.at(31_000).feed(tick);
     expect(run.state.lastFailure).toEqual({ reason: "overdue" });
     expect(run.effects.at(-1)?.kind).toBe("chooseShard");
+  });
+
+  it("is never given up while no other shard of the cell has room", ({ expect }) => {
+    for (const hasNeighbour of [false, true]) {
+      const run = crawl(aRunWhere({ hasRoom: false, hasNeighbour }), 9);
+      expect(run.at(31_000).feed(says("x"), tick).reason).toBe("ignored");
+      expect(run.at(90_000).feed(says("y"), tick).reason).toBe("ignored");
+    }
   });
 
   it("is left alone when it is only long, or was held up by its reader", ({ expect }) => {
