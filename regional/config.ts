@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import stripJsonComments from "strip-json-comments";
 import * as z from "zod";
+import type { StatedAbilities } from "#shared/config/engine-abilities.ts";
 import { parseTopology } from "#shared/config/topology.ts";
 import type {
   BackendDescription,
@@ -29,12 +30,15 @@ export type ShardPlace =
       readonly apiKey: string | null;
       /** The topology lets its hostname have private addresses. */
       readonly allowsPrivateAddresses: boolean;
+      /** What the topology says of the engine; the rest is asked. */
+      readonly stated: StatedAbilities;
     }
   | {
       readonly kind: "modal";
       readonly url: string;
       readonly key: string;
       readonly secret: string;
+      readonly stated: StatedAbilities;
     }
   /** Credentials come from the AWS SDK's default chain. */
   | {
@@ -307,7 +311,7 @@ function readPlace(
       const secret = readVariable(backend.secret, `${path}.secret`, environment, problems);
       return key === null || secret === null
         ? null
-        : { kind: "modal", url: backend.url, key, secret };
+        : { kind: "modal", url: backend.url, key, secret, stated: backend.abilities ?? {} };
     }
     case "openai-compatible":
     case "simulated": {
@@ -321,7 +325,9 @@ function readPlace(
         variable === undefined
           ? null
           : readVariable(variable, `${path}.apiKey`, environment, problems);
-      return { kind, url, apiKey, allowsPrivateAddresses: allowPrivateAddresses === true };
+      const stated = (kind === "openai-compatible" ? backend.abilities : undefined) ?? {};
+      const allowsPrivateAddresses = allowPrivateAddresses === true;
+      return { kind, url, apiKey, allowsPrivateAddresses, stated };
     }
   }
 }

@@ -299,6 +299,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     level,
     throttle: overload.throttle,
     drains,
+    engines,
     prewarmer,
     warm,
     history,

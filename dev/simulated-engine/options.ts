@@ -1,5 +1,6 @@
 /** Flags of the engine process. */
 import { parseArgs } from "node:util";
+import { dialectAbilities, isDialectAbility, type DialectAbility } from "./http/dialect.ts";
 import { blockTokens } from "./model/block-cache.ts";
 import type { WhileCold } from "./platform.ts";
 import { isProfileName, profiles, type ProfileName } from "./model/profiles.ts";
@@ -23,6 +24,10 @@ export interface EngineOptions {
   readonly contextTokensMax: number;
   readonly apiKey: string | undefined;
   readonly isNoisy: boolean;
+  /** Abilities that it does without. */
+  readonly without: readonly DialectAbility[];
+  /** Refuses the fields of what it does without, instead of ignoring them. */
+  readonly isStrict: boolean;
   readonly isEndingWithParent: boolean;
 }
 
@@ -63,6 +68,8 @@ export function resolveOptions(input: EngineOptionsInput): EngineOptions {
     contextTokensMax: input.contextTokensMax ?? Math.min(contextTokensDefault, kvTokensUsable),
     apiKey: input.apiKey,
     isNoisy: input.isNoisy ?? false,
+    without: input.without ?? [],
+    isStrict: input.isStrict ?? false,
     isEndingWithParent: input.isEndingWithParent ?? false,
   };
   const isCount = (value: number): boolean => Number.isSafeInteger(value) && value >= 1;
@@ -139,6 +146,8 @@ const flags = {
   "context-tokens-max": { type: "string" },
   "api-key": { type: "string" },
   noise: { type: "boolean" },
+  without: { type: "string" },
+  strict: { type: "boolean" },
   "exit-with-parent": { type: "boolean" },
 } as const;
 
@@ -177,8 +186,20 @@ export function parseFlags(args: readonly string[]): EngineOptions {
     contextTokensMax: number(values["context-tokens-max"]),
     apiKey: values["api-key"],
     isNoisy: values.noise,
+    without: abilities(values.without),
+    isStrict: values.strict,
     isEndingWithParent: values["exit-with-parent"],
   });
+}
+
+function abilities(text: string | undefined): readonly DialectAbility[] {
+  const names = text === undefined ? [] : text.split(",");
+  const unknown = names.find((name) => !isDialectAbility(name));
+  if (unknown !== undefined)
+    throw new OptionsError(
+      `--without: got ${unknown}, wanted a list of ${dialectAbilities.join(", ")}`,
+    );
+  return names.filter(isDialectAbility);
 }
 
 function read(args: readonly string[]) {

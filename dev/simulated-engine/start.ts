@@ -5,6 +5,7 @@ import type { EngineContext } from "./context.ts";
 import { createDriver } from "./driver.ts";
 import { handleControl, type Control } from "./http/control-routes.ts";
 import { strikeEarly } from "./http/early-faults.ts";
+import { withoutFields } from "./http/dialect.ts";
 import { handleEmbeddings } from "./http/embeddings.ts";
 import { EngineError } from "./http/errors.ts";
 import { parseJson, readBody, sendError, sendJson, type Exchange } from "./http/exchange.ts";
@@ -111,7 +112,7 @@ export async function startSimulatedEngine(input: StartOptions = {}): Promise<Si
       response.end();
       return;
     }
-    if (path === "/metrics") {
+    if (path === "/metrics" && !options.without.includes("metrics")) {
       response.writeHead(200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" });
       response.end(context.metrics.render(context.told()));
       return;
@@ -136,8 +137,9 @@ export async function startSimulatedEngine(input: StartOptions = {}): Promise<Si
     const bytes = await readBody(request);
     record.body =
       bytes.length > recordedBodyBytesMax ? { bytes: bytes.length } : bytes.toString("utf8");
-    const body = parseJson(bytes);
-    if (bytes.length <= recordedBodyBytesMax) record.body = body;
+    const sent = parseJson(bytes);
+    if (bytes.length <= recordedBodyBytesMax) record.body = sent;
+    const body = withoutFields(sent, options.without, options.isStrict);
     activeRequests += 1;
     try {
       await route(context, exchange, body);

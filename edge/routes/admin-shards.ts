@@ -1,5 +1,6 @@
 import type { Context, Hono } from "hono";
 import * as z from "zod";
+import type { KnownAbilities } from "#shared/config/engine-abilities.ts";
 import type { JurisdictionDescription, ShardDescription } from "#shared/config/topology.ts";
 import { GatewayError } from "#shared/errors/gateway-error.ts";
 import { drainMsMax } from "#shared/protocol/internal/shard-admin.ts";
@@ -62,6 +63,20 @@ function bodyOf({ id, deadlineMs, ...state }: ShardAdminState) {
     in_flight: state.inFlight,
     breaker: state.breaker,
     drain_deadline: deadlineMs === null ? null : Math.ceil(deadlineMs / 1000),
+    engine: state.engine === undefined ? null : engineOf(state.engine),
+  };
+}
+
+function engineOf({ abilities, source }: KnownAbilities) {
+  return {
+    source,
+    token_ids: abilities.tokenIds,
+    continue_final_message: abilities.continueFinalMessage,
+    cache_salt: abilities.cacheSalt,
+    priority: abilities.priority,
+    load_header: abilities.loadHeader,
+    usage_in_stream: abilities.usageInStream,
+    metrics: abilities.metrics,
   };
 }
 
@@ -75,6 +90,7 @@ function unknownBody({ id, cell, model }: ShardDescription) {
     in_flight: null,
     breaker: null,
     drain_deadline: null,
+    engine: null,
   };
 }
 

@@ -1,62 +1,164 @@
+import type {
+  AbilitySource,
+  EngineAbilities,
+  KnownAbilities,
+  StatedAbilities,
+} from "#shared/config/engine-abilities.ts";
+import { identityOf, nextQuestion, readFindings } from "#shared/engines/probe.ts";
+import type { ProbeAnswer, ProbeAnswers } from "#shared/engines/probe-answer.ts";
+import type { Question } from "#shared/engines/probe-question.ts";
+import { knownWithoutProbe, settleAbilities } from "#shared/engines/settle-abilities.ts";
 import type { Clock } from "../ports/clock.ts";
-import { noExtensions, readExtensions } from "./dialect.ts";
-import type { EngineExtensions } from "./dialect.ts";
 
-/** How long an answer about a server is believed, ms: a redeployed server may be another version. */
+/** How long it is believed that a server is still the one that was asked, ms: a redeployed one may be another version. */
 const believedMs = 300_000;
-/** How soon a server that could not be asked is asked again, ms. */
+/** How soon a server that does not list its models is asked again, ms. */
 const retryMs = 10_000;
+/** Least time between two probes of one server, ms: each has up to twenty tokens generated. */
+const probePeriodMs = 60_000;
+/** How long a prompt waits for the first probe, ms: without a salt it would share cached prefixes with other tenants. */
+const waitMsMax = 4_000;
 
-/** What a shard's server understands, learned when it is first needed and again from time to time. */
-export interface Capabilities {
-  /**
-   * What the server understands. Waits only while nothing is known at all: without its salt a prompt would share cached
-   * prefixes with other tenants. A server that cannot be asked gets OpenAI's API alone.
-   */
-  current(): Promise<EngineExtensions>;
-  /** What is known without waiting. */
-  known(): EngineExtensions;
-  /** Asks the server unless an answer is fresh; never rejects. */
-  refresh(): Promise<void>;
+/** What became of a probe, for the log. */
+export interface ProbeReport {
+  readonly source: Exclude<AbilitySource, "stated">;
+  readonly abilities: EngineAbilities;
 }
 
-/** @param readJson the JSON at a path of the server, or null when there is none within the adapter's time. */
-export function createCapabilities(
-  known: EngineExtensions | null,
-  readJson: (path: "models" | "version") => Promise<unknown>,
-  clock: Clock,
-): Capabilities {
-  let extensions = known ?? noExtensions;
-  let freshUntilMs = known === null ? 0 : Number.POSITIVE_INFINITY;
-  let isKnown = known !== null;
-  let asking: Promise<void> | null = null;
+/** What a shard's server can do, found out by asking it. */
+export interface Capabilities {
+  /**
+   * What the server can do. Waits, at most 4 s, while it is not known whether the server is the one that was asked last;
+   * after that only what is proven is used.
+   */
+  current(): Promise<EngineAbilities>;
+  /** What is known without waiting. */
+  known(): KnownAbilities;
+  /** The server's health was asked: one that comes back is probed again. Never rejects; resolves when nothing is asked. */
+  seen(isAlive: boolean): Promise<void>;
+  /** The server refused what it was thought to know: it is probed again, once a minute at the most. */
+  doubt(): void;
+}
 
-  async function ask(): Promise<void> {
-    const models = await readJson("models");
-    if (models === null) {
-      freshUntilMs = clock.nowMs() + retryMs;
+export interface CapabilitiesOptions {
+  /** From the topology; what is stated is not asked for. */
+  readonly stated: StatedAbilities;
+  readonly engineModel: string;
+  /** Null when no answer came within the asker's time. Never rejects. */
+  readonly ask: (question: Question) => Promise<ProbeAnswer | null>;
+  readonly clock: Clock;
+  /** Told when a probe found something else than the one before. */
+  readonly onReport: (report: ProbeReport) => void;
+}
+
+/** Asks one server, one question at a time. Findings hold for the server that gave them, as its model list and version tell it. */
+export function createCapabilities(options: CapabilitiesOptions): Capabilities {
+  const { ask, clock, engineModel, onReport, stated } = options;
+  let known = knownWithoutProbe(stated);
+  const isStated = known.source === "stated";
+  let identity: string | null = null;
+  let isSure = isStated;
+  let isAlive = false;
+  let askDueAtMs = 0;
+  let probeDueAtMs = 0;
+  let probedAtMs = Number.NEGATIVE_INFINITY;
+  let asking: Promise<void> | null = null;
+  let reported = "";
+
+  function settle(next: KnownAbilities): void {
+    known = next;
+    const { abilities, source } = next;
+    const text = JSON.stringify(next);
+    if (source === "stated" || text === reported) return;
+    reported = text;
+    onReport({ abilities, source });
+  }
+
+  /** Asks who answers, and when that is another server than before, or a probe is due, what it can do. */
+  async function askAll(): Promise<void> {
+    let answers: ProbeAnswers = {};
+    for (;;) {
+      const question = nextQuestion(answers, engineModel, stated);
+      if (question === null) break;
+      if (question.body !== null && !isProbeDue(answers)) {
+        isSure = true;
+        askDueAtMs = Math.min(clock.nowMs() + believedMs, probeDueAtMs);
+        return;
+      }
+      answers = { ...answers, [question.id]: await ask(question) };
+    }
+    conclude(answers);
+  }
+
+  function isProbeDue(answers: ProbeAnswers): boolean {
+    if (identityOf(answers, engineModel) === identity) return clock.nowMs() >= probeDueAtMs;
+    // What another server proved is nothing.
+    known = knownWithoutProbe(stated);
+    isSure = false;
+    return true;
+  }
+
+  function conclude(answers: ProbeAnswers): void {
+    const nowMs = clock.nowMs();
+    const found = identityOf(answers, engineModel);
+    if (found === null) {
+      askDueAtMs = nowMs + retryMs;
+      if (identity === null) settle(known);
       return;
     }
-    extensions = readExtensions(models, await readJson("version"));
-    isKnown = true;
-    freshUntilMs = clock.nowMs() + believedMs;
+    const before = found === identity ? known.abilities : undefined;
+    identity = found;
+    settle(settleAbilities(readFindings(answers, stated), stated, before));
+    isSure = true;
+    probedAtMs = nowMs;
+    const isWhole = known.source === "probed";
+    probeDueAtMs = isWhole ? Number.POSITIVE_INFINITY : nowMs + probePeriodMs;
+    askDueAtMs = isWhole ? nowMs + believedMs : probeDueAtMs;
   }
 
   function refresh(): Promise<void> {
-    if (clock.nowMs() < freshUntilMs) return Promise.resolve();
-    asking ??= ask().finally(() => {
+    if (asking !== null) return asking;
+    if (isStated || clock.nowMs() < askDueAtMs) return Promise.resolve();
+    asking = askAll().finally(() => {
       asking = null;
     });
     return asking;
   }
 
+  /** Probes again as soon as the last probe is old enough; whether it is the same server is asked at once. */
+  function askAgain(): void {
+    askDueAtMs = 0;
+    probeDueAtMs = Math.min(probeDueAtMs, probedAtMs + probePeriodMs);
+  }
+
   return {
     async current() {
       const asked = refresh();
-      if (!isKnown) await asked;
-      return extensions;
+      if (!isSure) await within(asked, waitMsMax, clock);
+      return known.abilities;
     },
-    known: () => extensions,
-    refresh,
+    known: () => known,
+    seen(isAliveNow) {
+      const isBack = isAliveNow && !isAlive;
+      isAlive = isAliveNow;
+      if (!isAliveNow) return Promise.resolve();
+      if (isBack && !isStated) {
+        isSure = false;
+        askAgain();
+      }
+      return refresh();
+    },
+    doubt() {
+      askAgain();
+      void refresh();
+    },
   };
+}
+
+/** Resolves with `promise`, or after `timeoutMs`. */
+async function within(promise: Promise<void>, timeoutMs: number, clock: Clock): Promise<void> {
+  const late = Promise.withResolvers<void>();
+  const stop = clock.after(timeoutMs, () => late.resolve());
+  await Promise.race([promise, late.promise]);
+  stop();
 }

@@ -3,13 +3,22 @@ import { createPrefixId } from "../adapters/prefix-id.ts";
 import type { CellConfig, ConfiguredShard } from "../config.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Engine } from "../ports/engine.ts";
+import { plainAbilities, vllmAbilities } from "#shared/config/engine-abilities.ts";
+import type { StatedAbilities } from "#shared/config/engine-abilities.ts";
+import { describeAbilities } from "#shared/engines/settle-abilities.ts";
 import type { Log } from "#shared/telemetry/log-record.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
 import type { EngineLoad } from "#shared/routing/engine-load.ts";
-import { knownExtensions, noExtensions, vllmExtensions } from "./dialect.ts";
+import type { ProbeReport } from "./capabilities.ts";
 import { createModal } from "./modal.ts";
 import { createOpenAiCompatible } from "./openai-compatible.ts";
 import { createShardLookup } from "./shard-lookup.ts";
+
+/** The simulated engine speaks vLLM's API; what it is like is not asked. */
+const simulatedAbilities: StatedAbilities = {
+  ...vllmAbilities,
+  metrics: vllmAbilities.metrics ?? "none",
+};
 
 /** The engines of a cell's shards. The AWS SDK is loaded only where a shard needs it. */
 export async function createEngines(
@@ -24,6 +33,12 @@ export async function createEngines(
   async function create({ description, engineModel, place }: ConfiguredShard): Promise<Engine> {
     const shard = description.id;
     const common = { shard, engineModel, cacheSalt, clock };
+    const onProbed = ({ abilities, source }: ProbeReport): void =>
+      log(source === "probed" ? "info" : "warn", "shard_probed", {
+        shard,
+        reason: source,
+        abilities: describeAbilities(abilities),
+      });
     const lookup = (allowsPrivate: boolean) =>
       createShardLookup({
         allowsPrivate,
@@ -38,7 +53,7 @@ export async function createEngines(
           client: openSageMaker({ region }),
           endpointName,
           inferenceComponent,
-          extensions: container === "vllm" ? vllmExtensions : noExtensions,
+          abilities: container === "vllm" ? vllmAbilities : plainAbilities,
           prefixId,
         });
       }
@@ -49,7 +64,8 @@ export async function createEngines(
           url,
           key,
           secret,
-          extensions: null,
+          stated: place.stated,
+          onProbed,
           prefixId,
           lookup: lookup(false),
         });
@@ -61,7 +77,8 @@ export async function createEngines(
           ...common,
           url,
           credentials: apiKey === null ? {} : { authorization: `Bearer ${apiKey}` },
-          extensions: knownExtensions(place.kind),
+          stated: place.kind === "simulated" ? simulatedAbilities : place.stated,
+          onProbed,
           lookup: lookup(allowsPrivateAddresses),
           onLoad: (load) => onLoad(shard, load),
         });

@@ -1,4 +1,5 @@
 import type { LookupFunction } from "node:net";
+import { continuationAbilityOf } from "#shared/conversation/continuation.ts";
 import type { ContinuationAbility } from "#shared/conversation/continuation.ts";
 import { choicesOf } from "#shared/conversation/turn-choices.ts";
 import { composeEngineBody } from "#shared/conversation/turn-engine-body.ts";
@@ -10,27 +11,32 @@ import {
   parseEngineMetrics,
   parseLoadHeader,
 } from "#shared/routing/engine-load.ts";
+import type { StatedAbilities } from "#shared/config/engine-abilities.ts";
+import type { ProbeAnswer } from "#shared/engines/probe-answer.ts";
+import type { Question } from "#shared/engines/probe-question.ts";
 import type { EngineLoad } from "#shared/routing/engine-load.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Engine, EngineCall, EngineSink, ProbeResult } from "../ports/engine.ts";
 import { createCapabilities } from "./capabilities.ts";
-import type { EngineExtensions } from "./dialect.ts";
+import type { ProbeReport } from "./capabilities.ts";
 import { readEmbeddingsAnswer } from "./embeddings-answer.ts";
 import { createEngineHttp, readWhole } from "./engine-http.ts";
 import type { EngineHttp, EngineResponse } from "./engine-http.ts";
 import { feedStream } from "./feed-stream.ts";
 import type { StreamedCall } from "./feed-stream.ts";
-import { classifyRefusal, refusalBytesMax } from "./refusal.ts";
+import { classifyRefusal, namesOwnField, refusalBytesMax } from "./refusal.ts";
 
 /** Longest embeddings answer, bytes: 2,048 vectors of 4,096 numbers of 8 characters. */
 const documentBytesMax = 64 * 1024 * 1024;
-/** Time for a question about the server (models, version, health without own timeout), ms. */
+/** Time for a question about the server (its models, version, metrics), ms, and for one that has it generate. */
 const questionTimeoutMs = 2_000;
-/** Longest answer to such a question, bytes. */
+const generationTimeoutMs = 8_000;
+/** Longest answer to a question, bytes; metrics have the limit of their reader. */
 const questionBytesMax = 256 * 1024;
 /** Time for a server to close its stream after `[DONE]`, ms. */
 const closeTimeoutMs = 1_000;
 const userAgent = "meridian-cell";
+const wantsLoad = { [loadHeader.request]: loadHeader.format };
 
 /** An OpenAI-compatible server as a shard. */
 export interface OpenAiCompatibleOptions {
@@ -45,8 +51,9 @@ export interface OpenAiCompatibleOptions {
   readonly isCold?: (status: number, location: string | undefined) => boolean;
   /** The name that the engine knows the model by. */
   readonly engineModel: string;
-  /** Null when the server must be asked. */
-  readonly extensions: EngineExtensions | null;
+  /** What the server is said to be able to do; it is asked for the rest. */
+  readonly stated: StatedAbilities;
+  readonly onProbed: (report: ProbeReport) => void;
   /** The salt of a tenant's cached prefixes on this model, 64 hex digits. */
   readonly cacheSalt: (tenant: string, jurisdiction: string, model: string) => string;
   readonly clock: Clock;
@@ -61,29 +68,36 @@ export function createOpenAiCompatible(options: OpenAiCompatibleOptions): Engine
   const base = new URL(options.url.endsWith("/") ? options.url : `${options.url}/`);
   const http = createEngineHttp(base.protocol === "https:", options.lookup);
   const { credentials, isCold = () => false, onLoad, stickiness = () => ({}) } = options;
-  const wantsLoad = onLoad === null ? {} : { [loadHeader.request]: loadHeader.format };
-  const capabilities = createCapabilities(
-    options.extensions,
-    (path) =>
-      readJson(http, path === "models" ? new URL("models", base) : new URL("/version", base), {
-        "user-agent": userAgent,
-        accept: "application/json",
-        ...credentials,
+  const capabilities = createCapabilities({
+    stated: options.stated,
+    engineModel: options.engineModel,
+    ask: (question) =>
+      askQuestion(http, question, {
+        url: new URL(
+          ["version", "metrics"].includes(question.path) ? `/${question.path}` : question.path,
+          base,
+        ),
+        headers: { "user-agent": userAgent, ...credentials },
       }),
-    options.clock,
-  );
+    clock: options.clock,
+    onReport: options.onProbed,
+  });
 
   async function run(
     call: EngineCall,
     sink: EngineSink,
     signal: AbortSignal,
   ): Promise<ShardFailure | null> {
-    const { cacheSalt, tokenIds } = await capabilities.current();
+    const abilities = await capabilities.current();
     const { engineModel } = options;
     const body = composeEngineBody(call.path, call.body, {
       engineModel,
-      cacheSalt: cacheSalt ? options.cacheSalt(call.tenant, call.jurisdiction, engineModel) : null,
-      knowsTokenIds: tokenIds,
+      cacheSalt: abilities.cacheSalt
+        ? options.cacheSalt(call.tenant, call.jurisdiction, engineModel)
+        : null,
+      priority: abilities.priority ? call.priority : null,
+      hasTokenIds: abilities.tokenIds,
+      hasUsageInStream: abilities.usageInStream,
     });
     const bytes = Buffer.from(JSON.stringify(body), "utf8");
     const response = await http.send(
@@ -97,7 +111,7 @@ export function createOpenAiCompatible(options: OpenAiCompatibleOptions): Engine
           "user-agent": userAgent,
           traceparent: call.traceparent,
           "x-request-id": call.requestId,
-          ...wantsLoad,
+          ...(abilities.loadHeader && onLoad !== null ? wantsLoad : {}),
           ...stickiness(call),
           ...credentials,
         },
@@ -115,6 +129,12 @@ export function createOpenAiCompatible(options: OpenAiCompatibleOptions): Engine
       return { reason: "cold", status: statusCode };
     }
     const { path } = call;
+    const refused = await refuseHead(
+      response,
+      path !== "embeddings" ? "text/event-stream" : "application/json",
+      () => capabilities.doubt(),
+    );
+    if (refused !== null) return refused;
     return path !== "embeddings"
       ? readStream({ path, body: call.body }, response, sink)
       : readDocument(call, response, sink, engineModel);
@@ -124,12 +144,15 @@ export function createOpenAiCompatible(options: OpenAiCompatibleOptions): Engine
     const headers = { "user-agent": userAgent, ...credentials };
     const signal = AbortSignal.timeout(timeoutMs);
     const health = await ask(http, new URL("/health", base), headers, signal);
-    if (health === 200) void capabilities.refresh();
-    if (health !== 404) return judgeProbe(health);
-    return judgeProbe(await ask(http, new URL("models", base), headers, signal));
+    const status =
+      health === 404 ? await ask(http, new URL("models", base), headers, signal) : health;
+    void capabilities.seen(status === 200);
+    return judgeProbe(status);
   }
 
   async function load(timeoutMs: number): Promise<EngineLoad | "none" | "failed"> {
+    const { abilities, source } = capabilities.known();
+    if (abilities.metrics === null && source !== "unknown") return "none";
     const signal = AbortSignal.timeout(timeoutMs);
     const headers = { "user-agent": userAgent, accept: "text/plain", ...credentials };
     const url = new URL("/metrics", base);
@@ -143,15 +166,14 @@ export function createOpenAiCompatible(options: OpenAiCompatibleOptions): Engine
   }
 
   function continuationAbility(): ContinuationAbility {
-    const { tokenIds, continuation } = capabilities.known();
-    if (!continuation) return "none";
-    return tokenIds ? "tokens" : "text";
+    return continuationAbilityOf(capabilities.known().abilities);
   }
 
   const engine = {
     shard: options.shard,
     run,
     continuationAbility,
+    abilities: () => capabilities.known(),
     probe,
     close: () => http.close(),
   };
@@ -164,15 +186,16 @@ type Answered = EngineResponse & { kind: "response" };
 async function refuseHead(
   { message }: Answered,
   contentType: "text/event-stream" | "application/json",
+  onUnexpected: () => void,
 ): Promise<ShardFailure | null> {
   const status = message.statusCode ?? 0;
   if (status !== 200) {
-    const text = await readWhole(message, refusalBytesMax);
-    return classifyRefusal(
-      status,
-      message.headers["retry-after"],
-      text === null ? "" : Buffer.from(text).toString("utf8"),
-    );
+    const bytes = await readWhole(message, refusalBytesMax);
+    const text = bytes === null ? "" : Buffer.from(bytes).toString("utf8");
+    const failure = classifyRefusal(status, message.headers["retry-after"], text);
+    const isOwn = failure.reason === "clientFault" && namesOwnField(text);
+    if (isOwn || failure.reason === "unexpectedStatus") onUnexpected();
+    return failure;
   }
   const actual = (message.headers["content-type"] ?? "").split(";")[0]?.trim().toLowerCase();
   const isEncoded = (message.headers["content-encoding"] ?? "identity") !== "identity";
@@ -183,12 +206,9 @@ async function refuseHead(
 
 async function readStream(
   call: StreamedCall,
-  response: Answered,
+  { message }: Answered,
   sink: EngineSink,
 ): Promise<ShardFailure | null> {
-  const refused = await refuseHead(response, "text/event-stream");
-  if (refused !== null) return refused;
-  const { message } = response;
   let timer: NodeJS.Timeout | undefined;
   // The answer is whole; a server that does not close its stream keeps no socket of ours.
   const leave = (): void => {
@@ -207,8 +227,6 @@ async function readDocument(
   sink: EngineSink,
   engineModel: string,
 ): Promise<ShardFailure | null> {
-  const refused = await refuseHead(response, "application/json");
-  if (refused !== null) return refused;
   const bytes = await readWhole(response.message, documentBytesMax);
   if (bytes === null) return { reason: "cut" };
   const answer = readEmbeddingsAnswer(bytes, engineModel, choicesOf(call.path, call.body));
@@ -234,19 +252,40 @@ function judgeProbe(status: number | null): ProbeResult {
   return { ok: false, reason: status === null ? "unreachable" : `status${status}` };
 }
 
-async function readJson(
+/** One question and what came of it; no answer within its time, and one that is too long, are none. */
+async function askQuestion(
   http: EngineHttp,
-  url: URL,
-  headers: Readonly<Record<string, string>>,
-): Promise<unknown> {
-  const signal = AbortSignal.timeout(questionTimeoutMs);
-  const response = await http.send({ method: "GET", url, headers, body: null }, signal);
+  { body, path, wantsLoad: isLoadWanted }: Question,
+  { headers, url }: { readonly url: URL; readonly headers: Readonly<Record<string, string>> },
+): Promise<ProbeAnswer | null> {
+  const bytes = body === null ? null : Buffer.from(JSON.stringify(body), "utf8");
+  const response = await http.send(
+    {
+      method: body === null ? "GET" : "POST",
+      url,
+      headers: {
+        accept: path === "metrics" ? "text/plain" : "application/json, text/event-stream",
+        ...headers,
+        ...(isLoadWanted ? wantsLoad : {}),
+        ...(bytes === null
+          ? {}
+          : { "content-type": "application/json", "content-length": String(bytes.byteLength) }),
+      },
+      body: bytes,
+    },
+    AbortSignal.timeout(body === null ? questionTimeoutMs : generationTimeoutMs),
+  );
   if (response.kind === "unreachable") return null;
-  const bytes = await readWhole(response.message, questionBytesMax);
-  if (bytes === null || response.message.statusCode !== 200) return null;
-  try {
-    return JSON.parse(Buffer.from(bytes).toString("utf8")) as unknown;
-  } catch {
-    return null;
-  }
+  const { message } = response;
+  const answered = await readWhole(
+    message,
+    path === "metrics" ? metricsCharactersMax : questionBytesMax,
+  );
+  if (answered === null) return null;
+  const told = message.headers[loadHeader.response];
+  return {
+    status: message.statusCode ?? 0,
+    loadHeader: typeof told === "string" ? told : null,
+    text: Buffer.from(answered).toString("utf8"),
+  };
 }

@@ -37,6 +37,18 @@ export function classifyRefusal(
   return { reason: "unexpectedStatus", status };
 }
 
+/** Fields that only the gateway sets. */
+const ownFields =
+  /\b(?:cache_salt|return_token_ids|stream_options|priority|continue_final_message|add_generation_prompt)\b/;
+
+/**
+ * Whether a refusal names a field that the gateway set: the engine is perhaps not the one that was asked for its abilities.
+ * Its text may quote a prompt, so this is a reason to ask again and none to count against the shard.
+ */
+export function namesOwnField(text: string): boolean {
+  return ownFields.test(text);
+}
+
 /** `error.param` when it looks like the name of a parameter; anything else could be content. */
 function parameterOf(text: string): string | null {
   let value: unknown;

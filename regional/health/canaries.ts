@@ -88,6 +88,7 @@ export function createCanaries(options: CanariesOptions): Canaries {
       tenant: ownTenant,
       jurisdiction,
       affinityKey: ownTenant,
+      priority: "standard",
       requestId: `canary_${turn}`,
       traceparent: traceparent(),
     };

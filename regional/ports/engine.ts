@@ -1,3 +1,5 @@
+import type { KnownAbilities } from "#shared/config/engine-abilities.ts";
+import type { Priority } from "#shared/config/topology.ts";
 import type { ContinuationAbility } from "#shared/conversation/continuation.ts";
 import type { ShardFailure } from "#shared/conversation/turn-failure.ts";
 import type { EngineEvent } from "#shared/protocol/engine-event.ts";
@@ -14,6 +16,8 @@ export interface EngineCall {
   /** Of the client, for the cache salt; it never reaches the shard. */
   readonly tenant: string;
   readonly jurisdiction: string;
+  /** For an engine that schedules by it. */
+  readonly priority: Priority;
   /** Prompts with the same one want the same cache; the shard gets at most a keyed hash of it. */
   readonly affinityKey: string;
   /** Ours; never a client's. */
@@ -44,6 +48,8 @@ export interface Engine {
   run(call: EngineCall, sink: EngineSink, signal: AbortSignal): Promise<ShardFailure | null>;
   /** How it can go on with an answer that another shard began, as far as is known now; unknown is `none`. */
   continuationAbility(): ContinuationAbility;
+  /** What is known of its abilities now. */
+  abilities(): KnownAbilities;
   /** Asks the shard whether it is alive, within `timeoutMs`; never rejects. */
   probe(timeoutMs: number): Promise<ProbeResult>;
   /**

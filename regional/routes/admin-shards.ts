@@ -14,7 +14,11 @@ export function adminShardRoutes(deps: CellDeps): Hono {
   const app = new Hono();
 
   function list(): readonly ShardAdminState[] {
-    return deps.drains.states().map(({ shard, ...state }) => ({ id: shard, ...state }));
+    return deps.drains.states().map(({ shard, ...state }) => ({
+      id: shard,
+      ...state,
+      engine: deps.engines.get(shard)?.abilities(),
+    }));
   }
 
   function isDrained(shard: string): boolean {

@@ -1,8 +1,10 @@
 import type { CellDescription } from "#shared/config/topology.ts";
 import type { HistoryStore } from "#shared/protocol/internal/history.ts";
+import type { ShardId } from "#shared/residency/brands.ts";
 import type { Log } from "#shared/telemetry/log-record.ts";
 import type { MetricsRegistry } from "#shared/telemetry/metrics.ts";
 import type { CallVerifier } from "../ports/call-verifier.ts";
+import type { Engine } from "../ports/engine.ts";
 import type { LevelSource } from "../overload/level-source.ts";
 import type { ThrottleMeter } from "../overload/throttle-meter.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -29,6 +31,7 @@ export interface CellDeps {
   readonly level: LevelSource;
   readonly throttle: Pick<ThrottleMeter, "header">;
   readonly drains: ShardDrains;
+  readonly engines: ReadonlyMap<ShardId, Engine>;
   readonly prewarmer: Prewarmer;
   readonly warm: WarmConversations;
   readonly history: HistoryStore;

@@ -96,6 +96,7 @@ export function createPrewarmer(options: PrewarmerOptions): Prewarmer {
         tenant,
         jurisdiction,
         affinityKey: request.affinityKey,
+        priority: "batch",
         requestId,
         traceparent,
       },

@@ -301,6 +301,7 @@ export function startTurn(
       tenant: request.tenant,
       jurisdiction: request.jurisdiction,
       affinityKey: request.affinity.key,
+      priority: request.priority,
       requestId: request.requestId,
       traceparent,
     };

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { statedAbilitiesSchema } from "./engine-abilities.ts";
 import { describeKeys, keyDigests, limitsSchema, tenantKeys } from "./limits.ts";
 import type { Limits, TenantKey } from "./limits.ts";
 import { keptSeconds, streamsKeptMs } from "./streams-kept.ts";
@@ -108,6 +109,8 @@ const backendSchema = z.discriminatedUnion("kind", [
     engineModel: z.string().min(1).max(256).optional(),
     /** Its hostname may resolve to private addresses; IP literals and localhost always may. */
     allowPrivateAddresses: z.boolean().optional(),
+    /** What it can do, where that shall not be asked. */
+    abilities: statedAbilitiesSchema.optional(),
   }),
   z.strictObject({
     kind: z.literal("simulated"),
@@ -137,6 +140,7 @@ const backendSchema = z.discriminatedUnion("kind", [
     key: environmentVariable,
     secret: environmentVariable,
     engineModel: z.string().min(1).max(256).optional(),
+    abilities: statedAbilitiesSchema.optional(),
   }),
 ]);
 

@@ -1,3 +1,4 @@
+import type { EngineAbilities } from "../config/engine-abilities.ts";
 import type { EngineRequest, TurnRequest } from "../protocol/internal/turn-request.ts";
 import type { JsonObject, JsonValue } from "../protocol/json.ts";
 import { textOf, tokensOf } from "./answer-so-far.ts";
@@ -12,6 +13,12 @@ export type ContinuationAbility =
   | "text"
   /** Not known to. An engine that ignores the field would begin a second answer. */
   | "none";
+
+/** How an engine with these abilities goes on with an answer. */
+export function continuationAbilityOf(abilities: EngineAbilities): ContinuationAbility {
+  if (!abilities.continueFinalMessage) return "none";
+  return abilities.tokenIds ? "tokens" : "text";
+}
 
 /** What is asked of the next shard once an answer has begun. */
 export type ContinuationPlan =

@@ -1,3 +1,5 @@
+import { priorities } from "../config/topology.ts";
+import type { Priority } from "../config/topology.ts";
 import type { EngineRequest } from "../protocol/internal/turn-request.ts";
 import type { JsonObject } from "../protocol/json.ts";
 
@@ -7,12 +9,16 @@ export interface EngineDialect {
   readonly engineModel: string;
   /** Null for an engine that does not know `cache_salt`: an OpenAI-compatible server may refuse unknown fields. */
   readonly cacheSalt: string | null;
-  readonly knowsTokenIds: boolean;
+  /** Null for an engine without priority scheduling. */
+  readonly priority: Priority | null;
+  readonly hasTokenIds: boolean;
+  /** False for an engine that refuses `stream_options`, or tells no usage for it. */
+  readonly hasUsageInStream: boolean;
 }
 
 /**
  * The body for the engine: the client's fields, and over them those that only the gateway sets. Generation is always
- * streamed with usage; embeddings never.
+ * streamed, with usage where the engine tells it; embeddings never.
  */
 export function composeEngineBody(
   path: EngineRequest["path"],
@@ -26,8 +32,10 @@ export function composeEngineBody(
     ...body,
     model: dialect.engineModel,
     stream: true,
-    stream_options: { include_usage: true },
-    ...(dialect.knowsTokenIds ? { return_token_ids: true } : {}),
+    ...(dialect.hasUsageInStream ? { stream_options: { include_usage: true } } : {}),
+    ...(dialect.hasTokenIds ? { return_token_ids: true } : {}),
+    // vLLM: lower is earlier, 0 is what a request without one has.
+    ...(dialect.priority === null ? {} : { priority: priorities.indexOf(dialect.priority) }),
     ...salted,
   };
 }

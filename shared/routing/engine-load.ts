@@ -1,3 +1,5 @@
+import type { MetricsFamily } from "../config/engine-abilities.ts";
+
 /** What an engine says of itself; null where it does not say. */
 export interface EngineLoad {
   /** Sequences in its batch. */
@@ -18,21 +20,30 @@ const lineCharactersMax = 2_048;
 const countMax = 1_000_000;
 
 /**
- * Gauges by engine: vLLM (docs.vllm.ai, production metrics, 2025; the second KV name is that of versions before 0.10) and
- * SGLang (docs.sglang.ai, production metrics, 2025).
+ * Gauges by engine: vLLM (docs.vllm.ai, production metrics, 2025; the second KV name is that of versions before 0.10),
+ * SGLang (docs.sglang.ai, production metrics, 2025), llama.cpp (its server's README, `--metrics`, 2025; the KV name is that
+ * of versions that tell it) and TGI (huggingface.co, text-generation-inference, metrics, 2025).
  */
-const gauges: ReadonlyMap<string, Field> = new Map<string, Field>([
-  ["vllm:num_requests_running", "running"],
-  ["vllm:num_requests_waiting", "waiting"],
-  ["vllm:kv_cache_usage_perc", "kvShare"],
-  ["vllm:gpu_cache_usage_perc", "kvShare"],
-  ["sglang:num_running_reqs", "running"],
-  ["sglang:num_queue_reqs", "waiting"],
-  ["sglang:token_usage", "kvShare"],
+const gauges: ReadonlyMap<string, readonly [MetricsFamily, Field]> = new Map([
+  ["vllm:num_requests_running", ["vllm", "running"]],
+  ["vllm:num_requests_waiting", ["vllm", "waiting"]],
+  ["vllm:kv_cache_usage_perc", ["vllm", "kvShare"]],
+  ["vllm:gpu_cache_usage_perc", ["vllm", "kvShare"]],
+  ["sglang:num_running_reqs", ["sglang", "running"]],
+  ["sglang:num_queue_reqs", ["sglang", "waiting"]],
+  ["sglang:token_usage", ["sglang", "kvShare"]],
+  ["llamacpp:requests_processing", ["llamacpp", "running"]],
+  ["llamacpp:requests_deferred", ["llamacpp", "waiting"]],
+  ["llamacpp:kv_cache_usage_ratio", ["llamacpp", "kvShare"]],
+  ["tgi_batch_current_size", ["tgi", "running"]],
+  ["tgi_queue_size", ["tgi", "waiting"]],
 ]);
 
+/** What the lines of all of them begin with. */
+const prefixes = ["vllm:", "sglang:", "llamacpp:", "tgi_"] as const;
+
 /** A sample of the Prometheus text format: name, labels, value, and a time that is ignored. */
-const sample = /^([a-z]+:[a-z_]+)(?:\{[^{}]*\})?[ \t]+(\S+)(?:[ \t]+-?\d+)?[ \t]*\r?$/;
+const sample = /^([a-z]+[:_][a-z_]+)(?:\{[^{}]*\})?[ \t]+(\S+)(?:[ \t]+-?\d+)?[ \t]*\r?$/;
 
 interface Sums {
   readonly total: Record<Field, number>;
@@ -67,25 +78,49 @@ function noSums(): Sums {
   };
 }
 
+/** Calls `found` with each known gauge of the text, until it returns false. */
+function eachGauge(
+  text: string,
+  found: (family: MetricsFamily, field: Field, value: string) => boolean,
+): void {
+  if (text.length > metricsCharactersMax) return;
+  for (let from = 0; from < text.length;) {
+    const end = text.indexOf("\n", from);
+    const to = end === -1 ? text.length : end;
+    const isWanted = prefixes.some((prefix) => text.startsWith(prefix, from));
+    if (isWanted && to - from <= lineCharactersMax) {
+      const [, name = "", value = ""] = sample.exec(text.slice(from, to)) ?? [];
+      const gauge = gauges.get(name);
+      if (gauge !== undefined && !found(...gauge, value)) return;
+    }
+    from = to + 1;
+  }
+}
+
 /**
  * The load in an engine's `/metrics`: counts of all its replicas together, KV memory on average. Null when there is nothing
  * of it, or the text is too long. Whatever the text, nothing is thrown and every number is finite and in range.
  */
 export function parseEngineMetrics(text: string): EngineLoad | null {
-  if (text.length > metricsCharactersMax) return null;
   const sums = noSums();
-  for (let from = 0; from < text.length;) {
-    const end = text.indexOf("\n", from);
-    const to = end === -1 ? text.length : end;
-    const isWanted = text.startsWith("vllm:", from) || text.startsWith("sglang:", from);
-    if (isWanted && to - from <= lineCharactersMax) {
-      const [, name = "", value = ""] = sample.exec(text.slice(from, to)) ?? [];
-      const field = gauges.get(name);
-      if (field !== undefined) add(sums, field, value);
-    }
-    from = to + 1;
-  }
+  eachGauge(text, (_family, field, value) => {
+    add(sums, field, value);
+    return true;
+  });
   return loadOf(sums);
+}
+
+/** Whose names the first usable gauge of an engine's `/metrics` has, or null when there is none. */
+export function metricsFamilyOf(text: string): MetricsFamily | null {
+  let first: MetricsFamily | null = null;
+  eachGauge(text, (family, field, value) => {
+    const sums = noSums();
+    add(sums, field, value);
+    if (loadOf(sums) === null) return true;
+    first = family;
+    return false;
+  });
+  return first;
 }
 
 const headerFields: ReadonlyMap<string, Field> = new Map<string, Field>([

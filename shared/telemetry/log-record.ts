@@ -36,6 +36,8 @@ export interface LogFields {
   /** The next best shards, `<shard>=<score>` each. */
   readonly runnersUp?: string;
   readonly predictedTtftMs?: number;
+  /** What a shard's engine proved to be able to do. */
+  readonly abilities?: string;
   readonly count?: number;
   readonly bytes?: number;
 }
@@ -76,6 +78,7 @@ const fieldNames: Readonly<Record<keyof LogFields, "string" | "number">> = {
   score: "number",
   runnersUp: "string",
   predictedTtftMs: "number",
+  abilities: "string",
   count: "number",
   bytes: "number",
 };

@@ -28,7 +28,7 @@ export function loadHeaders(
   request: IncomingMessage,
 ): Record<string, string> {
   const format = request.headers["endpoint-load-metrics-format"];
-  if (typeof format !== "string") return {};
+  if (typeof format !== "string" || context.options.without.includes("loadHeader")) return {};
   const { kvUsage, waiting } = context.told();
   if (format.toUpperCase() !== "TEXT") return {};
   return {

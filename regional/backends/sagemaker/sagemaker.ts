@@ -7,13 +7,14 @@ import type {
   ResponseStream,
   SageMakerRuntimeClientConfig,
 } from "@aws-sdk/client-sagemaker-runtime";
+import type { EngineAbilities } from "#shared/config/engine-abilities.ts";
+import { continuationAbilityOf } from "#shared/conversation/continuation.ts";
 import { choicesOf } from "#shared/conversation/turn-choices.ts";
 import { composeEngineBody } from "#shared/conversation/turn-engine-body.ts";
 import type { ShardFailure } from "#shared/conversation/turn-failure.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Engine, EngineCall, EngineSink, ProbeResult } from "../../ports/engine.ts";
-import type { EngineExtensions } from "../dialect.ts";
 import { readEmbeddingsAnswer } from "../embeddings-answer.ts";
 import { feedStream } from "../feed-stream.ts";
 import type { StreamedCall } from "../feed-stream.ts";
@@ -50,7 +51,7 @@ export interface SageMakerOptions {
   /** The name that the container knows the model by. */
   readonly engineModel: string;
   /** What the container is known to understand; it cannot be asked through the endpoint. */
-  readonly extensions: EngineExtensions;
+  readonly abilities: EngineAbilities;
   readonly cacheSalt: (tenant: string, jurisdiction: string, model: string) => string;
   /** The routing hint of a conversation, keyed, so that it tells nothing of the conversation. */
   readonly prefixId: (tenant: string, affinityKey: string) => string;
@@ -62,17 +63,19 @@ export interface SageMakerOptions {
  * LMI). Parts of its event stream are arbitrary slices of bytes; their clean end says nothing about the answer's.
  */
 export function createSageMaker(options: SageMakerOptions): Engine {
-  const { client, clock, engineModel, extensions } = options;
+  const { abilities, client, clock, engineModel } = options;
   let known: ProbeResult = { ok: true };
   let knownUntilMs = 0;
 
   function inputFor(call: EngineCall) {
     const body = composeEngineBody(call.path, call.body, {
       engineModel,
-      cacheSalt: extensions.cacheSalt
+      cacheSalt: abilities.cacheSalt
         ? options.cacheSalt(call.tenant, call.jurisdiction, engineModel)
         : null,
-      knowsTokenIds: extensions.tokenIds,
+      priority: abilities.priority ? call.priority : null,
+      hasTokenIds: abilities.tokenIds,
+      hasUsageInStream: abilities.usageInStream,
     });
     return {
       EndpointName: options.endpointName,
@@ -169,10 +172,8 @@ export function createSageMaker(options: SageMakerOptions): Engine {
   return {
     shard: options.shard,
     run,
-    continuationAbility() {
-      if (!extensions.continuation) return "none";
-      return extensions.tokenIds ? "tokens" : "text";
-    },
+    continuationAbility: () => continuationAbilityOf(abilities),
+    abilities: () => ({ abilities, source: "stated" }),
     // An endpoint has no health route: only prompts tell, and each costs.
     probe: () => Promise.resolve(clock.nowMs() < knownUntilMs ? known : { ok: true }),
     close: () => client.destroy(),

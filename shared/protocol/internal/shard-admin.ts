@@ -1,4 +1,6 @@
 import * as z from "zod";
+import { abilitySources, metricsFamilies } from "../../config/engine-abilities.ts";
+import type { KnownAbilities } from "../../config/engine-abilities.ts";
 
 /** Edge → cell, `POST /internal/shards`: takes a shard out of selection, or puts it back. */
 export type ShardCommand =
@@ -20,6 +22,8 @@ export interface ShardAdminState {
   readonly breaker: string;
   /** Absolute, ms since the epoch; null while it is active. */
   readonly deadlineMs: number | null;
+  /** What is known of its engine; absent from cells that do not tell it. */
+  readonly engine?: KnownAbilities | undefined;
 }
 
 /** Longest time that turns may be left on a drained shard, ms: the longest deadline of a turn (docs/architecture.md). */
@@ -35,6 +39,19 @@ const commandSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("undrain"), shard }),
 ]);
 
+const engineSchema = z.object({
+  source: z.enum(abilitySources),
+  abilities: z.object({
+    tokenIds: z.boolean(),
+    continueFinalMessage: z.boolean(),
+    cacheSalt: z.boolean(),
+    priority: z.boolean(),
+    loadHeader: z.boolean(),
+    usageInStream: z.boolean(),
+    metrics: z.enum(metricsFamilies).nullable(),
+  }),
+});
+
 const answerSchema = z.object({
   shards: z
     .array(
@@ -45,6 +62,7 @@ const answerSchema = z.object({
         inFlight: z.int().min(0),
         breaker: z.string().max(16),
         deadlineMs: z.int().min(0).nullable(),
+        engine: engineSchema.optional(),
       }),
     )
     .max(1024),

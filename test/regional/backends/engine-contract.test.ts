@@ -1,12 +1,13 @@
 import type { ServerResponse } from "node:http";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { noExtensions, vllmExtensions } from "#regional/backends/dialect.ts";
 import { createModal } from "#regional/backends/modal.ts";
 import { createOpenAiCompatible } from "#regional/backends/openai-compatible.ts";
 import { createSageMaker, openSageMaker } from "#regional/backends/sagemaker/sagemaker.ts";
 import { createShardLookup } from "#regional/backends/shard-lookup.ts";
 import { systemClock } from "#regional/adapters/system-clock.ts";
 import type { Engine, EngineCall, EngineSink } from "#regional/ports/engine.ts";
+import { plainAbilities, vllmAbilities } from "#shared/config/engine-abilities.ts";
+import type { StatedAbilities } from "#shared/config/engine-abilities.ts";
 import type { ShardFailure } from "#shared/conversation/turn-failure.ts";
 import type { EngineEvent } from "#shared/protocol/engine-event.ts";
 import type { JsonObject } from "#shared/protocol/json.ts";
@@ -36,6 +37,8 @@ const common = {
 const lookup = createShardLookup({ allowsPrivate: true, onRefused: () => {} });
 const prefixId = (tenant: string, affinityKey: string) => `${tenant}-${affinityKey}`;
 
+const vllm: StatedAbilities = { ...vllmAbilities, metrics: "vllm" };
+
 let container: FakeEngine;
 let service: FakeSageMaker;
 let engine: Engine;
@@ -46,7 +49,8 @@ const backends = {
       ...common,
       url: container.url,
       credentials: { authorization: "Bearer shard-key" },
-      extensions: vllmExtensions,
+      stated: vllm,
+      onProbed: () => {},
       lookup,
       onLoad: () => {},
     }),
@@ -56,7 +60,8 @@ const backends = {
       url: container.url,
       key: "wk-1",
       secret: "ws-1",
-      extensions: vllmExtensions,
+      stated: vllm,
+      onProbed: () => {},
       prefixId,
       lookup,
     }),
@@ -70,7 +75,7 @@ const backends = {
       }),
       endpointName: "llama",
       inferenceComponent: "llama-copy",
-      extensions: vllmExtensions,
+      abilities: vllmAbilities,
       prefixId,
     }),
 };
@@ -94,6 +99,7 @@ function aCall(body: JsonObject = chat, path: EngineCall["path"] = "chat/complet
     tenant: "acme",
     jurisdiction: "eu",
     affinityKey: "k1",
+    priority: "interactive",
     requestId: "req_1",
     traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
   };
@@ -274,7 +280,7 @@ describe("a SageMaker endpoint whose container is not known to be vLLM", () => {
       }),
       endpointName: "llama",
       inferenceComponent: null,
-      extensions: noExtensions,
+      abilities: plainAbilities,
       prefixId,
     });
     await run();

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { vllmExtensions } from "#regional/backends/dialect.ts";
+import { vllmAbilities } from "#shared/config/engine-abilities.ts";
 import { createSageMaker, openSageMaker } from "#regional/backends/sagemaker/sagemaker.ts";
 import type { Engine, EngineCall } from "#regional/ports/engine.ts";
 import type { ShardFailure } from "#shared/conversation/turn-failure.ts";
@@ -35,7 +35,7 @@ beforeEach(async () => {
     endpointName: "llama",
     inferenceComponent: "llama-copy",
     engineModel: "m",
-    extensions: vllmExtensions,
+    abilities: vllmAbilities,
     cacheSalt: () => "5".repeat(64),
     prefixId: (tenant, affinityKey) => `${tenant}-${affinityKey}`,
     clock: { nowMs: () => nowMs, every: () => () => {}, after: () => () => {} },
@@ -53,6 +53,7 @@ const aCall: EngineCall = {
   tenant: "acme",
   jurisdiction: "eu",
   affinityKey: "k1",
+  priority: "interactive",
   requestId: "req_1",
   traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 };

@@ -5,6 +5,7 @@ import { cursorAt } from "#regional/turns/frame-log.ts";
 import type { RunningTurn } from "#regional/turns/running-turn.ts";
 import { defaultRegistryPolicy } from "#regional/turns/turn-registry.ts";
 import type { TurnRegistry } from "#regional/turns/turn-registry.ts";
+import { plainAbilities } from "#shared/config/engine-abilities.ts";
 import { defaultTurnPolicy } from "#shared/conversation/turn-policy.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
 import { createEncoder } from "#shared/protocol/encoders/create-encoder.ts";
@@ -125,6 +126,7 @@ export class CellNode {
         shards.get(shard)?.run(call, byTurn.get(call.requestId) ?? "", sink, signal) ??
         Promise.resolve({ reason: "unreachable" } as const),
       continuationAbility: () => ability,
+      abilities: () => ({ abilities: plainAbilities, source: "stated" as const }),
       probe: () => Promise.resolve({ ok: true } as const),
       close: () => undefined,
     } as const;

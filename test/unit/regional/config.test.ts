@@ -141,4 +141,19 @@ describe("a cell's configuration", () => {
       [],
     );
   });
+
+  it("hands on what the topology states of an engine's abilities, and refuses what is none", ({
+    expect,
+  }) => {
+    const of = (abilities: object) => {
+      const backend = { kind: "openai-compatible", url: "http://127.0.0.1:1/v1", abilities };
+      return readConfig(environment, () => topology(backend));
+    };
+    expect(of({ cacheSalt: true, metrics: "none" })).toMatchObject({
+      config: { shards: [{ place: { stated: { cacheSalt: true, metrics: "none" } } }] },
+    });
+    for (const wrong of [{ thought: true }, { cacheSalt: 1 }, { metrics: "prometheus" }]) {
+      expect(of(wrong)).toMatchObject({ ok: false });
+    }
+  });
 });

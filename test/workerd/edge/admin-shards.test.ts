@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { plainAbilities } from "#shared/config/engine-abilities.ts";
 import { testKeys } from "#test/support/edge-keys.ts";
 import { call } from "./edge-client.ts";
 
@@ -32,6 +33,7 @@ beforeEach(() => {
       inFlight: 3,
       breaker: "closed",
       deadlineMs: body.includes('"drain"') ? 1_000_500 : null,
+      engine: { source: "probed", abilities: { ...plainAbilities, cacheSalt: true } },
     };
     return Response.json({ shards: [shard] });
   });
@@ -110,6 +112,16 @@ describe("draining a shard", () => {
       in_flight: 3,
       breaker: "closed",
       drain_deadline: 1001,
+      engine: {
+        source: "probed",
+        token_ids: false,
+        continue_final_message: false,
+        cache_salt: true,
+        priority: false,
+        load_header: false,
+        usage_in_stream: true,
+        metrics: null,
+      },
     });
     expect(seen).toEqual([
       {

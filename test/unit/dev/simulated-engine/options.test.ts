@@ -4,7 +4,7 @@ import { OptionsError, parseFlags } from "#dev/simulated-engine/options.ts";
 describe("flags", () => {
   it("reads all of them", ({ expect }) => {
     const options = parseFlags(
-      "--port 0 --model sim/m --revision r --profile a100-8b --seed 3 --speed 10 --cold-start-ms 5 --scale-to-zero-ms 60000 --while-cold hold --concurrent-max 8 --kv-tokens 32000 --context-tokens-max 16000 --api-key K --noise --exit-with-parent".split(
+      "--port 0 --model sim/m --revision r --profile a100-8b --seed 3 --speed 10 --cold-start-ms 5 --scale-to-zero-ms 60000 --while-cold hold --concurrent-max 8 --kv-tokens 32000 --context-tokens-max 16000 --api-key K --noise --without cacheSalt,metrics --strict --exit-with-parent".split(
         " ",
       ),
     );
@@ -23,6 +23,8 @@ describe("flags", () => {
       contextTokensMax: 16_000,
       apiKey: "K",
       isNoisy: true,
+      without: ["cacheSalt", "metrics"],
+      isStrict: true,
       isEndingWithParent: true,
     });
   });
@@ -49,6 +51,8 @@ describe("flags", () => {
     ["--cold-start-ms", "-1"],
     ["--scale-to-zero-ms", "-1"],
     ["--while-cold", "sleep"],
+    ["--without", "thought"],
+    ["--without", ""],
   ])("refuses %j", (args, { expect }) => {
     expect(() => parseFlags(args)).toThrow(OptionsError);
   });

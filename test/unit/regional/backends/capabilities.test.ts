@@ -1,75 +1,175 @@
-import { describe, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { createCapabilities } from "#regional/backends/capabilities.ts";
-import { knownExtensions, readExtensions } from "#regional/backends/dialect.ts";
+import type { ProbeReport } from "#regional/backends/capabilities.ts";
+import { plainAbilities, vllmAbilities } from "#shared/config/engine-abilities.ts";
+import type { StatedAbilities } from "#shared/config/engine-abilities.ts";
+import type { ProbeAnswer } from "#shared/engines/probe-answer.ts";
+import type { Question, QuestionId } from "#shared/engines/probe-question.ts";
+import { HandClock } from "#test/support/hand-clock.ts";
 
-const vllmModels = { data: [{ id: "m", owned_by: "vllm" }] };
+/** A server whose answers a test decides; it knows `cache_salt` and nothing else. */
+class Server {
+  readonly asked: QuestionId[] = [];
+  version = "1";
+  isThere = true;
+  isFull = false;
+  knowsSalt = true;
+  /** Whether answers wait until `release`. */
+  isHeld = false;
+  #waiting: (() => void)[] = [];
 
-describe("what an engine understands", () => {
-  const cases: readonly (readonly [unknown, unknown, object])[] = [
-    [vllmModels, { version: "0.11.0" }, { cacheSalt: true, tokenIds: true, continuation: true }],
-    [
-      vllmModels,
-      { version: "0.10.1.post1" },
-      { cacheSalt: true, tokenIds: false, continuation: true },
-    ],
-    [vllmModels, { version: "0.8.5" }, { cacheSalt: false, tokenIds: false, continuation: true }],
-    [vllmModels, { version: "1.0.0rc1" }, { cacheSalt: true, tokenIds: true, continuation: true }],
-    [vllmModels, { version: "0.6.3" }, { cacheSalt: false, tokenIds: false, continuation: false }],
-    [vllmModels, null, { cacheSalt: false, tokenIds: false, continuation: false }],
-    [vllmModels, { version: "dev" }, { cacheSalt: false, tokenIds: false, continuation: false }],
-    [
-      { data: [{ owned_by: "library" }] },
-      { version: "0.11.0" },
-      { cacheSalt: false, tokenIds: false, continuation: false },
-    ],
-    [
-      { data: [] },
-      { version: "0.11.0" },
-      { cacheSalt: false, tokenIds: false, continuation: false },
-    ],
-    ["<html>", "<html>", { cacheSalt: false, tokenIds: false, continuation: false }],
-  ];
-  for (const [models, version, wanted] of cases) {
-    it(`is read from ${JSON.stringify([models, version])}`, ({ expect }) => {
-      expect(readExtensions(models, version)).toEqual(wanted);
+  async ask({ id }: Question): Promise<ProbeAnswer | null> {
+    this.asked.push(id);
+    if (this.isHeld) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    if (!this.isThere) return null;
+    const answer = (status: number, value: unknown = {}): ProbeAnswer => ({
+      status,
+      loadHeader: null,
+      text: JSON.stringify(value),
     });
+    if (id === "models") return answer(200, { data: [{ id: "m" }] });
+    if (id === "version") return answer(200, { version: this.version });
+    if (id === "metrics") return answer(404);
+    if (this.isFull) return answer(429);
+    return answer(id === "saltRefused" && this.knowsSalt ? 400 : 200);
   }
+  release(): void {
+    this.isHeld = false;
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+  generations(): number {
+    return this.asked.filter((id) => !["models", "version", "metrics"].includes(id)).length;
+  }
+}
 
-  it("is asked before the first prompt, and not again until it is old", async ({ expect }) => {
-    let nowMs = 0;
-    const asked: string[] = [];
-    const clock = { nowMs: () => nowMs, after: () => () => {}, every: () => () => {} };
-    const capabilities = createCapabilities(
-      null,
-      async (path) => {
-        asked.push(path);
-        return path === "models" ? vllmModels : { version: "0.11.0" };
-      },
-      clock,
-    );
-    const both = await Promise.all([capabilities.current(), capabilities.current()]);
-    expect(both).toEqual([
-      { cacheSalt: true, tokenIds: true, continuation: true },
-      { cacheSalt: true, tokenIds: true, continuation: true },
-    ]);
-    expect(asked).toEqual(["models", "version"]);
-    nowMs = 299_999;
+function aServer(stated: StatedAbilities = {}) {
+  const server = new Server();
+  const clock = new HandClock();
+  const reports: ProbeReport[] = [];
+  const capabilities = createCapabilities({
+    stated,
+    engineModel: "m",
+    ask: (question) => server.ask(question),
+    clock,
+    onReport: (report) => reports.push(report),
+  });
+  return { server, clock, reports, capabilities };
+}
+
+const salted = { ...plainAbilities, cacheSalt: true, usageInStream: false };
+
+describe("what a server can do", () => {
+  it("is asked once before the first prompt, one question at a time", async () => {
+    const { capabilities, reports, server } = aServer();
+    server.isHeld = true;
+    const both = Promise.all([capabilities.current(), capabilities.current()]);
+    expect(server.asked).toEqual(["models"]);
+    server.release();
+    expect(await both).toEqual([salted, salted]);
+    const count = server.asked.length;
     await capabilities.current();
-    expect(asked).toHaveLength(2);
-    nowMs = 300_000;
-    await capabilities.current();
-    await capabilities.refresh();
-    expect(asked).toHaveLength(4);
+    await capabilities.seen(true);
+    expect(new Set(server.asked).size).toBe(count);
+    expect(reports).toEqual([{ source: "probed", abilities: salted }]);
   });
 
-  it("is known of the simulated engine without asking", async ({ expect }) => {
-    const clock = { nowMs: () => 0, after: () => () => {}, every: () => () => {} };
-    const never = () => Promise.reject(new Error("asked"));
-    const capabilities = createCapabilities(knownExtensions("simulated"), never, clock);
-    expect(await capabilities.current()).toEqual({
-      cacheSalt: true,
-      tokenIds: true,
-      continuation: true,
-    });
+  it("is waited for four seconds, and then done without", async () => {
+    const { capabilities, clock, server } = aServer();
+    server.isHeld = true;
+    let found: unknown = null;
+    const asked = capabilities.current().then((abilities) => void (found = abilities));
+    clock.move(3_999);
+    await Promise.resolve();
+    expect(found).toBeNull();
+    clock.move(1);
+    await asked;
+    expect(found).toEqual(plainAbilities);
+  });
+
+  it("is not asked where all of it is stated", async () => {
+    const { capabilities, reports, server } = aServer({ ...vllmAbilities, metrics: "vllm" });
+    expect(await capabilities.current()).toEqual(vllmAbilities);
+    await capabilities.seen(true);
+    capabilities.doubt();
+    expect(server.asked).toEqual([]);
+    expect(reports).toEqual([]);
+    expect(capabilities.known().source).toBe("stated");
+  });
+
+  it("is believed as long as the same server answers, which costs no generation", async () => {
+    const { capabilities, clock, server } = aServer();
+    await capabilities.seen(true);
+    const before = server.generations();
+    for (let minute = 0; minute < 30; minute += 1) {
+      clock.move(60_000);
+      await capabilities.seen(true);
+    }
+    expect(server.generations()).toBe(before);
+    expect(server.asked.filter((id) => id === "models")).toHaveLength(7);
+  });
+
+  it("is asked anew of another version, and nothing of the old one is used meanwhile", async () => {
+    const { capabilities, clock, reports, server } = aServer();
+    await capabilities.seen(true);
+    server.version = "2";
+    server.knowsSalt = false;
+    server.isFull = true;
+    clock.move(300_000);
+    await capabilities.seen(true);
+    expect(capabilities.known()).toEqual({ abilities: plainAbilities, source: "partly" });
+    server.isFull = false;
+    clock.move(60_000);
+    await capabilities.seen(true);
+    expect(capabilities.known().abilities.cacheSalt).toBe(false);
+    expect(reports.map(({ source }) => source)).toEqual(["probed", "partly", "probed"]);
+  });
+
+  it("is asked again when a server comes back, and once a minute at the most", async () => {
+    const { capabilities, clock, server } = aServer();
+    await capabilities.seen(true);
+    const once = server.generations();
+    for (let flap = 0; flap < 20; flap += 1) {
+      clock.move(1_000);
+      await capabilities.seen(false);
+      await capabilities.seen(true);
+    }
+    expect(server.generations()).toBe(once);
+    clock.move(60_000);
+    await capabilities.seen(true);
+    expect(server.generations()).toBe(2 * once);
+  });
+
+  it("is asked again after a refusal that was not expected", async () => {
+    const { capabilities, clock, server } = aServer();
+    await capabilities.seen(true);
+    const once = server.generations();
+    server.knowsSalt = false;
+    clock.move(60_000);
+    capabilities.doubt();
+    await capabilities.seen(true);
+    expect(capabilities.known().abilities.cacheSalt).toBe(false);
+    expect(server.generations()).toBeGreaterThan(once);
+  });
+
+  it("keeps a salt that was proven while the same server is too full to prove it again", async () => {
+    const { capabilities, clock, server } = aServer();
+    await capabilities.seen(true);
+    clock.move(60_000);
+    server.isFull = true;
+    await capabilities.seen(false);
+    await capabilities.seen(true);
+    expect(capabilities.known()).toEqual({ abilities: salted, source: "partly" });
+  });
+
+  it("is asked every ten seconds of a server that does not list its models, and told once", async () => {
+    const { capabilities, clock, reports, server } = aServer();
+    server.isThere = false;
+    for (let second = 0; second < 40; second += 2) {
+      await capabilities.seen(true);
+      clock.move(2_000);
+    }
+    expect(server.asked).toEqual(["models", "models", "models", "models"]);
+    expect(reports).toEqual([{ source: "unknown", abilities: plainAbilities }]);
+    expect(await capabilities.current()).toEqual(plainAbilities);
   });
 });

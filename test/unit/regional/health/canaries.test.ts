@@ -6,6 +6,7 @@ import { createShardHealth } from "#regional/health/shard-health.ts";
 import type { ShardVerdict } from "#regional/health/shard-health.ts";
 import type { Engine, EngineCall, EngineSink } from "#regional/ports/engine.ts";
 import type { ShardStatus } from "#regional/scheduler/shard-book.ts";
+import { plainAbilities } from "#shared/config/engine-abilities.ts";
 import type { ShardDescription } from "#shared/config/topology.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
 import { noUsage } from "#shared/protocol/usage.ts";
@@ -34,6 +35,7 @@ function aFleet(words: Readonly<Record<string, string>>) {
           return Promise.resolve(null);
         },
         continuationAbility: () => "none" as const,
+        abilities: () => ({ abilities: plainAbilities, source: "stated" as const }),
         probe: () => Promise.resolve({ ok: true as const }),
         close: () => {},
       },

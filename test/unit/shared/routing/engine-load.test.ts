@@ -1,6 +1,7 @@
 import { describe, it } from "vitest";
 import {
   metricsCharactersMax,
+  metricsFamilyOf,
   parseEngineMetrics,
   parseLoadHeader,
 } from "#shared/routing/engine-load.ts";
@@ -25,6 +26,23 @@ describe("an engine's metrics", () => {
     });
   });
 
+  it("are read by llama.cpp's and TGI's names", ({ expect }) => {
+    const llama = "llamacpp:requests_processing 1\nllamacpp:requests_deferred 2\n";
+    expect(parseEngineMetrics(llama)).toEqual({ running: 1, waiting: 2, kvShare: null });
+    const tgi = "tgi_batch_current_size 3\ntgi_queue_size 4\ntgi_queue_size_count 9\n";
+    expect(parseEngineMetrics(tgi)).toEqual({ running: 3, waiting: 4, kvShare: null });
+  });
+
+  it.for([
+    ["vllm", "vllm:num_requests_running 0"],
+    ["sglang", "sglang:token_usage 0.1"],
+    ["tgi", "tgi_queue_size x\ntgi_batch_current_size 1"],
+    [null, "vllm:num_requests_running NaN"],
+    [null, "vllm:something_else 1"],
+  ] as const)("have the family %s", ([family, text], { expect }) => {
+    expect(metricsFamilyOf(text)).toBe(family);
+  });
+
   it("of several replicas are added, their memory is averaged", ({ expect }) => {
     const text = [0, 1]
       .flatMap((engine) => [
@@ -36,7 +54,7 @@ describe("an engine's metrics", () => {
   });
 
   it.for([
-    ["other metrics", "process_cpu_seconds_total 3\nllamacpp:requests_processing 1"],
+    ["other metrics", "process_cpu_seconds_total 3\nray:num_requests_running 1"],
     ["a page", "<html>vllm:num_requests_running 3</html>"],
     ["a comment", "# vllm:num_requests_running 3"],
     ["a name that goes on", "vllm:num_requests_running_total 3"],
