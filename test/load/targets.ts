@@ -18,7 +18,8 @@ export interface Target {
   readonly parts: Readonly<Record<string, Started>>;
 }
 
-const model = "bench/model";
+/** The model of the engine mock. */
+export const model = "bench/model";
 /** The default, which an operator would run with: a line for each request at the edge, and one for each turn at the cell. */
 export const logLevel = "info";
 const listening = /"url":"(http:[^"]+)"/;
@@ -28,8 +29,9 @@ async function startScript(
   args: readonly string[],
   environment: Readonly<Record<string, string>> = {},
   pattern = listening,
+  core: 0 | 1 = 1,
 ): Promise<{ readonly process: Started; readonly url: string }> {
-  const process_ = start(process.execPath, args, { core: 1, environment });
+  const process_ = start(process.execPath, args, { core, environment });
   return { process: process_, url: await printed(process_, pattern) };
 }
 
@@ -98,10 +100,12 @@ export async function startHonoOnNode(engine: string): Promise<Target> {
   };
 }
 
-function topologyWith(cellUrl: string, engine: string, database: string) {
-  return {
+function topologyText(cellUrl: string, engine: string): string {
+  return JSON.stringify({
     jurisdictions: { eu: { hostnames: ["eu.localhost"], objects: "eu", regions: ["eu-west-1"] } },
-    regions: { "eu-west-1": { latitude: 53.35, longitude: -6.26, database } },
+    regions: {
+      "eu-west-1": { latitude: 53.35, longitude: -6.26, database: "env:BENCH_DATABASE_URL" },
+    },
     cells: { "eu-west-1a": { region: "eu-west-1", zone: "a", url: cellUrl } },
     models: {
       [model]: {
@@ -129,20 +133,24 @@ function topologyWith(cellUrl: string, engine: string, database: string) {
       },
     },
     admin: testTopology.admin,
-  };
+  });
 }
 
-/** Meridian whole: bundle under workerd, a cell, its database, the health KV; one stack for each lane. */
-export async function startMeridian(
+/** A cell with its database and health KV. */
+export interface CellStack {
+  readonly cell: { readonly process: Started; readonly url: string };
+  readonly database: Started;
+  readonly healthUrl: string;
+  /** The folder of what they keep. */
+  readonly own: string;
+}
+
+/** Starts a cell in front of the engine, with a database and a health KV of its own. */
+export async function startCell(
   folder: string,
   engine: string,
-  options: {
-    readonly name: string;
-    readonly bundle: string;
-    readonly isStored: boolean;
-    readonly isWarm?: boolean;
-  },
-): Promise<Target> {
+  core: 0 | 1 = 1,
+): Promise<CellStack> {
   const own = mkdtempSync(join(folder, "stack-"));
   const data = join(own, "data");
   mkdirSync(data);
@@ -157,30 +165,48 @@ export async function startMeridian(
       ...["--token", "writer", "--read-only-token", "reader"],
     ]),
   ]);
-  const topology = (cellUrl: string) =>
-    JSON.stringify(topologyWith(cellUrl, engine, "env:BENCH_DATABASE_URL"));
   const file = join(own, "topology.jsonc");
-  writeFileSync(file, topology("http://127.0.0.1:0"));
-  const cell = await startScript(["regional/index.ts"], {
-    MERIDIAN_TOPOLOGY: file,
-    MERIDIAN_CELL: "eu-west-1a",
-    MERIDIAN_DATA_DIR: join(own, "cell"),
-    CELL_SIGNING_KEYS: edgeBindings["CELL_SIGNING_KEYS"] ?? "",
-    CACHE_SALT_KEY: "44".repeat(32),
-    HEALTH_KV_URL: health.url,
-    HEALTH_KV_TOKEN: "writer",
-    HEALTH_MAC_KEY: edgeBindings["HEALTH_MAC_KEY"] ?? "",
-    BENCH_DATABASE_URL: database.url,
-    LOG_LEVEL: logLevel,
-  });
+  writeFileSync(file, topologyText("http://127.0.0.1:0", engine));
+  const cell = await startScript(
+    ["regional/index.ts"],
+    {
+      MERIDIAN_TOPOLOGY: file,
+      MERIDIAN_CELL: "eu-west-1a",
+      MERIDIAN_DATA_DIR: join(own, "cell"),
+      CELL_SIGNING_KEYS: edgeBindings["CELL_SIGNING_KEYS"] ?? "",
+      CACHE_SALT_KEY: "44".repeat(32),
+      HEALTH_KV_URL: health.url,
+      HEALTH_KV_TOKEN: "writer",
+      HEALTH_MAC_KEY: edgeBindings["HEALTH_MAC_KEY"] ?? "",
+      BENCH_DATABASE_URL: database.url,
+      LOG_LEVEL: logLevel,
+    },
+    listening,
+    core,
+  );
+  return { cell, database: database.process, healthUrl: health.url, own };
+}
+
+/** Meridian whole: bundle under workerd, a cell, its database, the health KV; one stack for each lane. */
+export async function startMeridian(
+  folder: string,
+  engine: string,
+  options: {
+    readonly name: string;
+    readonly bundle: string;
+    readonly isStored: boolean;
+    readonly isWarm?: boolean;
+  },
+): Promise<Target> {
+  const { cell, database, healthUrl, own } = await startCell(folder, engine);
   const edge = await serveWorker({
     folder: options.bundle,
     main: "index.js",
     bindings: {
       ...edgeBindings,
       LOG_LEVEL: logLevel,
-      TOPOLOGY: topology(cell.url),
-      HEALTH_KV_URL: health.url,
+      TOPOLOGY: topologyText(cell.url, engine),
+      HEALTH_KV_URL: healthUrl,
       HEALTH_KV_TOKEN: "reader",
     },
     classes: { CONVERSATION: "Conversation", TENANT_LEDGER: "TenantLedger" },
@@ -192,7 +218,7 @@ export async function startMeridian(
     headers: { authorization: `Bearer ${testKeys.acme}` },
     isStored: options.isStored,
     isWarm: options.isWarm ?? false,
-    parts: { workerd: edge.process, cell: cell.process, database: database.process },
+    parts: { workerd: edge.process, cell: cell.process, database },
   };
 }
 
