@@ -127,6 +127,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
         ?.capabilities.includes("chat") ?? false,
     traceparent: newTraceparent,
     canaryPeriodMs: config.canaryPeriodMs,
+    onAnswered: (shard) => book.canaried(shard, clock.nowMs()),
     onChange: () => publisher?.notify(),
   });
   const book = createShardBook({

@@ -124,8 +124,12 @@ export function createCanaries(options: CanariesOptions): Canaries {
     async next() {
       if (isAsking) return;
       const fit = statuses().filter(
-        ({ breaker, isDraining, model, saturation }) =>
-          breaker === "closed" && !isDraining && saturation < saturationMax && isChat(model),
+        ({ breaker, isAlive, isDraining, model, saturation }) =>
+          // Half open, its places are for prompts; open, an answer shows that it need not be.
+          (breaker === "closed" || (breaker === "open" && isAlive)) &&
+          !isDraining &&
+          saturation < saturationMax &&
+          isChat(model),
       );
       // Each shard gets one prompt after the other; a round of all shards has one prompt, so that their answers compare.
       const status = fit[turn % Math.max(1, fit.length)];

@@ -34,13 +34,16 @@ export interface CellHealthOptions {
   readonly traceparent: () => string;
   /** Between two canaries of the cell, ms; 0: none. */
   readonly canaryPeriodMs: number;
+  /** A shard has answered a canary, and not wrongly as far as is known. */
+  readonly onAnswered: (shard: ShardId) => void;
   /** A shard was taken out or put back: it is worth publishing. */
   readonly onChange: () => void;
 }
 
 /** Wires the health of one cell's shards to its metrics and log. */
 export function createCellHealth(options: CellHealthOptions): CellHealth {
-  const { canaryPeriodMs, cell, clock, engines, isChat, log, metrics, onChange } = options;
+  const { canaryPeriodMs, cell, clock, engines, isChat, log, metrics, onAnswered, onChange } =
+    options;
   const shards = createShardHealth({
     shards: options.shards,
     onChange({ id, signal, weight }) {
@@ -97,6 +100,7 @@ export function createCellHealth(options: CellHealthOptions): CellHealth {
         onResult({ completionTokens, promptTokens, shard, verdict }) {
           canaryCount.add({ shard, verdict });
           canaryTokens.add({ shard }, promptTokens + completionTokens);
+          if (verdict === "agrees" || verdict === "unknown") onAnswered(shard);
           if (verdict === "disagrees") log("warn", "canary_disagrees", { shard });
         },
       });

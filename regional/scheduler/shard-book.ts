@@ -57,6 +57,8 @@ export interface ShardStatus {
   /** Work in flight, tokens: uncached input + 2 × expected output. */
   readonly workTokens: number;
   readonly isDraining: boolean;
+  /** Whether its last sign was one of life. */
+  readonly isAlive: boolean;
   readonly isUsable: boolean;
 }
 
@@ -94,6 +96,8 @@ export interface ShardBook {
   /** The shard's engine told its load, while the cell had `own` on it; null: it tells none (any more). */
   reported(shard: ShardId, load: EngineLoad | null, own: OwnCounters, nowMs: number): void;
   probed(shard: ShardId, result: ProbeResult, nowMs: number): void;
+  /** The shard has answered a synthetic prompt: if its breaker is open, it need not be for long. */
+  canaried(shard: ShardId, nowMs: number): void;
   /** Takes the shard out of every choice, or puts it back; what runs on it goes on. */
   setDraining(shard: ShardId, isDraining: boolean): void;
   /** Turns in flight on all shards of a model. */
@@ -155,6 +159,12 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
     if (entry.breaker.kind === "open" && !wasOpen) groupOf(entry.description.model).forget(entry);
   }
 
+  function proveAlive(entry: ShardEntry, nowMs: number): void {
+    const wasOpen = viewAt(entry.breaker, nowMs).kind === "open";
+    step(entry, { kind: "alive" }, nowMs);
+    if (wasOpen && entry.breaker.kind !== "open") entry.wasGone = false;
+  }
+
   function statusOf(entry: ShardEntry, nowMs: number): ShardStatus {
     const { breaker, description, isAlive, isDraining, own } = entry;
     const state = stateOf(entry, groupOf(description.model).surroundings, nowMs);
@@ -171,6 +181,7 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
       kvShare: state.kvTokens / state.kvTokensMax,
       workTokens: state.workTokens,
       isDraining,
+      isAlive,
       isUsable: state.isAdmitting && isAlive && !isDraining,
     };
   }
@@ -405,15 +416,21 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
       entry.isAlive = result.ok;
       const { kind, trips } = viewAt(entry.breaker, nowMs);
       if (!result.ok) {
+        entry.wasGone = true;
         // Only a closed breaker is moved: a shard that is down for a minute must not be kept away for two more.
         if (kind === "closed") step(entry, { kind: "failure", trips }, nowMs);
         return;
       }
+      // A shard that answers prompts with errors may answer health checks all the time: only a return is a sign.
+      if (kind === "open" && entry.wasGone) proveAlive(entry, nowMs);
       // Live traffic outweighs what a shard says of itself: a probe helps to close a breaker, and hides no failure.
       if (kind === "halfOpen") {
         step(entry, { kind: "dispatch" }, nowMs);
         step(entry, { kind: "success", trips }, nowMs);
       }
+    },
+    canaried(id, nowMs) {
+      proveAlive(entryOf(id), nowMs);
     },
     setDraining(id, isDraining) {
       entryOf(id).isDraining = isDraining;

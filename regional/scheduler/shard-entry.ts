@@ -42,6 +42,8 @@ export interface ShardEntry {
   isDraining: boolean;
   /** Whether its last sign was one of life. Until it gave one it is not counted on; it may still be tried. */
   isAlive: boolean;
+  /** Whether a health check failed, and the shard has not been taken back for its return since. */
+  wasGone: boolean;
   ratio: ErrorRatio;
   /** What it does for others than this cell, as far as it said. */
   foreign: ForeignLoad | null;
@@ -67,6 +69,7 @@ export function createShardEntry(description: ShardDescription, position: number
     saturatedUntilMs: 0,
     isDraining: false,
     isAlive: false,
+    wasGone: false,
     ratio: neutralErrorRatio,
     foreign: null,
     tokenRate: noTokenRate,

@@ -20,6 +20,8 @@ export type BreakerState =
       readonly buckets: readonly BreakerBucket[];
       /** Start of the slow start, ms; null when it has always been closed. */
       readonly closedAtMs: number | null;
+      /** Whether the last opening was cut short by a sign of life. */
+      readonly wasShortened: boolean;
     }
   | {
       readonly kind: "open";
@@ -27,6 +29,8 @@ export type BreakerState =
       readonly trips: number;
       readonly openingsInRow: number;
       readonly untilMs: number;
+      /** From when on a sign of life ends it, ms; null: it lasts its whole time, because the last one was cut short in vain. */
+      readonly shortestUntilMs: number | null;
     }
   | {
       readonly kind: "halfOpen";
@@ -38,6 +42,7 @@ export type BreakerState =
       readonly successes: number;
       /** When the probes under way count as lost, ms. */
       readonly leasesEndMs: number;
+      readonly wasShortened: boolean;
     };
 
 /** Parts that a window is divided into; its edge is exact to one of them. */
@@ -53,6 +58,7 @@ export function newBreaker(): BreakerState {
     failuresInRow: 0,
     buckets: [],
     closedAtMs: null,
+    wasShortened: false,
   };
 }
 
@@ -78,20 +84,23 @@ export function parseBreakerState(value: unknown): BreakerState | null {
   const shared = { v: 1, trips, openingsInRow } as const;
   switch (kind) {
     case "closed": {
-      const { failuresInRow, buckets, closedAtMs } = value;
+      const { failuresInRow, buckets, closedAtMs, wasShortened } = value;
       if (!isCount(failuresInRow) || (closedAtMs !== null && !isCount(closedAtMs))) return null;
+      if (typeof wasShortened !== "boolean") return null;
       if (!Array.isArray(buckets) || buckets.length > bucketsMax || !buckets.every(isBucket))
         return null;
-      return { kind, ...shared, failuresInRow, buckets, closedAtMs };
+      return { kind, ...shared, failuresInRow, buckets, closedAtMs, wasShortened };
     }
     case "open": {
-      const { untilMs } = value;
-      return isCount(untilMs) ? { kind, ...shared, untilMs } : null;
+      const { untilMs, shortestUntilMs } = value;
+      if (!isCount(untilMs) || (shortestUntilMs !== null && !isCount(shortestUntilMs))) return null;
+      return { kind, ...shared, untilMs, shortestUntilMs };
     }
     case "halfOpen": {
-      const { leased, successes, leasesEndMs } = value;
+      const { leased, successes, leasesEndMs, wasShortened } = value;
       if (!isCount(leased) || !isCount(successes) || !isCount(leasesEndMs)) return null;
-      return { kind, ...shared, leased, successes, leasesEndMs };
+      if (typeof wasShortened !== "boolean") return null;
+      return { kind, ...shared, leased, successes, leasesEndMs, wasShortened };
     }
     default:
       return null;

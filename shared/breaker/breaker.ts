@@ -5,15 +5,17 @@ import type { BreakerBucket, BreakerState } from "./breaker-state.ts";
 /**
  * What happens at a shard. `dispatch`: a request goes there; the state that this step returns has the `trips` that its end
  * must carry. `failure`: a transport error, a 5xx, a stall or an invalid answer. `release`: it ended by nobody's fault (the
- * client's error or abort, a quota, a full shard) and says nothing.
+ * client's error or abort, a quota, a full shard) and says nothing. `alive`: the shard did what it could not do when the breaker
+ * opened: it was gone and answers a health check again, or it answered a synthetic prompt.
  */
 export type BreakerEvent =
   | { readonly kind: "dispatch" }
+  | { readonly kind: "alive" }
   | { readonly kind: "success" | "failure" | "release"; readonly trips: number };
 
 /** Why a step did what it did: metric label, log field and assertion. */
 export type BreakerReason =
-  /** Noted while closed. */
+  /** Noted while closed; or a sign of life that changes nothing. */
   | "counted"
   /** Closed → open: too many failures in a row, or too large a share of them. */
   | "failuresInRow"
@@ -22,6 +24,8 @@ export type BreakerReason =
   | "probing"
   /** A probe failed: open again. */
   | "probeFailed"
+  /** Open → half open before its time: the shard lives. */
+  | "alive"
   /** Enough probes succeeded: closed. */
   | "recovered"
   /** A dispatch that the breaker does not admit; the state is unchanged. */
@@ -50,6 +54,7 @@ export function viewAt(state: BreakerState, nowMs: number): BreakerState {
       leased: 0,
       successes: 0,
       leasesEndMs: nowMs,
+      wasShortened: false,
     };
   }
   if (state.kind === "halfOpen" && state.leased > 0 && nowMs >= state.leasesEndMs) {
@@ -81,7 +86,7 @@ export function breakerWeight(state: BreakerState, nowMs: number, policy: Breake
 }
 
 function open(
-  from: Pick<BreakerState, "trips" | "openingsInRow">,
+  from: Closed | HalfOpen,
   nowMs: number,
   random: () => number,
   policy: BreakerPolicy,
@@ -95,6 +100,8 @@ function open(
     trips: from.trips + 1,
     openingsInRow: from.openingsInRow + 1,
     untilMs: nowMs + Math.round(baseMs * jitter),
+    // A shard that flaps between life and death is believed every other time.
+    shortestUntilMs: from.wasShortened ? null : nowMs + Math.round(policy.openMs * jitter),
   };
 }
 
@@ -142,7 +149,11 @@ function stepClosed(
   // Closed for as long as it could have been open: the next opening is a first one again.
   const isSettled = state.closedAtMs !== null && nowMs - state.closedAtMs >= policy.openMsMax;
   const openingsInRow = isSettled ? 0 : state.openingsInRow;
-  return { state: { ...state, failuresInRow, buckets, openingsInRow }, reason: "counted" };
+  const wasShortened = !isSettled && state.wasShortened;
+  return {
+    state: { ...state, failuresInRow, buckets, openingsInRow, wasShortened },
+    reason: "counted",
+  };
 }
 
 function stepHalfOpen(
@@ -170,15 +181,37 @@ function stepHalfOpen(
       failuresInRow: 0,
       buckets: [],
       closedAtMs: nowMs,
+      wasShortened: state.wasShortened,
     },
     reason: "recovered",
+  };
+}
+
+function stepAlive(view: BreakerState, nowMs: number): BreakerStep {
+  if (view.kind !== "open") return { state: view, reason: "counted" };
+  const { openingsInRow, shortestUntilMs, trips } = view;
+  if (shortestUntilMs === null || nowMs < shortestUntilMs)
+    return { state: view, reason: "counted" };
+  return {
+    state: {
+      kind: "halfOpen",
+      v: 1,
+      trips,
+      openingsInRow,
+      leased: 0,
+      successes: 0,
+      leasesEndMs: nowMs,
+      wasShortened: true,
+    },
+    reason: "alive",
   };
 }
 
 /**
  * The next state of a shard's breaker. It opens after too many failures, in a row or as a share; open it admits nothing;
  * when its time is over it admits probes, 1, 2, 4… at once; enough successes close it and one failure opens it for twice as
- * long. `random` is uniform on [0, 1) and read only for the jitter of an opening. O(1).
+ * long. A sign of life ends an opening early, after the time of a first one, and never two in a row. `random` is uniform on
+ * [0, 1) and read only for the jitter of an opening. O(1).
  */
 export function stepBreaker(
   state: BreakerState,
@@ -195,6 +228,7 @@ export function stepBreaker(
     const leasesEndMs = nowMs + policy.probeMsMax;
     return { state: { ...view, leased: view.leased + 1, leasesEndMs }, reason: "probing" };
   }
+  if (event.kind === "alive") return stepAlive(view, nowMs);
   if (view.kind === "open" || event.trips !== view.trips) return { state: view, reason: "late" };
   if (view.kind === "halfOpen") return stepHalfOpen(view, event.kind, nowMs, random, policy);
   if (event.kind === "release") return { state: view, reason: "counted" };

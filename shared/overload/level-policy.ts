@@ -41,16 +41,22 @@ export interface LevelRule {
 export interface LevelPolicy {
   /** Time constant of the saturation's exponential mean, ms. */
   readonly saturationTauMs: number;
+  /**
+   * A level that was raised while shards were lost is left after this dwell once this share of the capacity is healthy again,
+   * ms: what caused it is known to be over.
+   */
+  readonly healed: { readonly healthyShareMin: number; readonly heldMs: number };
   /** Rules of the levels 1 to 4. */
   readonly rules: Readonly<Record<1 | 2 | 3 | 4, LevelRule>>;
 }
 
 /**
  * Bounds, holds of saturation and dwells: starting values of our own, of the table in docs/degradation.md; to be tuned by
- * simulation. Delay, health and errors are held 5 s as well, so that one lost probe or one slow prompt raises nothing.
+ * simulation. Healed: the bound below which level 2 is entered for lost shards, and two looks of an operator. Delay, health and errors are held 5 s as well, so that one lost probe or one slow prompt raises nothing.
  */
 export const defaultLevelPolicy: LevelPolicy = {
   saturationTauMs: 10_000,
+  healed: { healthyShareMin: 0.85, heldMs: 10_000 },
   rules: {
     1: {
       enter: [{ cause: "saturation", bound: 0.75, heldMs: 15_000 }],

@@ -13,6 +13,8 @@ export interface LevelState {
   readonly level: DegradationLevel;
   /** When the level was last changed, ms. */
   readonly sinceMs: number;
+  /** Whether shards were lost when the level was raised, whichever input raised it. */
+  readonly wasRaisedByLoss: boolean;
   /** Exponential mean of the saturation; null before the first look. */
   readonly saturation: number | null;
   readonly atMs: number;
@@ -37,6 +39,7 @@ export function newLevelState(nowMs: number): LevelState {
     v: 1,
     level: 0,
     sinceMs: nowMs,
+    wasRaisedByLoss: false,
     saturation: null,
     atMs: nowMs,
     heldSinceMs: {},
@@ -75,7 +78,8 @@ function isCalm(rule: LevelRule, inputs: LevelInputs): boolean {
 /**
  * Decides a cell's degradation level from what is seen of it now. A level is entered when one of its entries was beyond its
  * bound for the entry's hold, and levels are skipped on the way up; it is left for the one below when all that it is left by
- * held for its dwell, one level at a time, each with a dwell of its own. Nothing but the cell's own inputs counts: a health KV
+ * held for its dwell, one level at a time, each with a dwell of its own. A level that was raised while shards were lost is left
+ * sooner once they are back. Nothing but the cell's own inputs counts: a health KV
  * that is lost or lies raises no level. Call it several times within the shortest hold; a longer gap counts as one look.
  */
 export function stepLevel(
@@ -107,8 +111,9 @@ export function stepLevel(
   }
   const looked = { ...state, saturation, atMs: nowMs, heldSinceMs };
   if (cause !== null && wanted > state.level) {
+    const wasRaisedByLoss = inputs.healthyShare < policy.healed.healthyShareMin;
     return {
-      state: { ...looked, level: wanted, sinceMs: nowMs, calmSinceMs: null },
+      state: { ...looked, level: wanted, sinceMs: nowMs, wasRaisedByLoss, calmSinceMs: null },
       reason: cause,
     };
   }
@@ -118,7 +123,9 @@ export function stepLevel(
     return { state: { ...looked, calmSinceMs: null }, reason: "unchanged" };
   }
   const calmSinceMs = Math.min(nowMs, state.calmSinceMs ?? nowMs);
-  if (nowMs - calmSinceMs < rule.leave.heldMs) {
+  const isHealed = state.wasRaisedByLoss && inputs.healthyShare >= policy.healed.healthyShareMin;
+  const heldMs = isHealed ? Math.min(policy.healed.heldMs, rule.leave.heldMs) : rule.leave.heldMs;
+  if (nowMs - calmSinceMs < heldMs) {
     return { state: { ...looked, calmSinceMs }, reason: "unchanged" };
   }
   return {

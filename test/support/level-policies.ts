@@ -6,10 +6,13 @@ const always: LevelRule["enter"] = [{ cause: "saturation", bound: -1, heldMs: 0 
 
 /** A policy by which a cell is at `level` from its first look on, whatever its load. */
 export function fixedLevel(level: 0 | 1 | 2 | 3 | 4): LevelPolicy {
-  const { rules, saturationTauMs } = defaultLevelPolicy;
+  const { rules } = defaultLevelPolicy;
   const ruleOf = (at: 1 | 2 | 3 | 4): LevelRule => ({
     ...rules[at],
     enter: at === level ? always : never,
   });
-  return { saturationTauMs, rules: { 1: ruleOf(1), 2: ruleOf(2), 3: ruleOf(3), 4: ruleOf(4) } };
+  return {
+    ...defaultLevelPolicy,
+    rules: { 1: ruleOf(1), 2: ruleOf(2), 3: ruleOf(3), 4: ruleOf(4) },
+  };
 }

@@ -14,6 +14,10 @@ class ReferenceBreaker {
   trips = 0;
   #inRow = 0;
   #untilMs = 0;
+  #openedAtMs = 0;
+  /** Of the opening under way, and of the last one that was. */
+  #isCutShort = false;
+  #mayCutShort = true;
   #closedAtMs: number | null = null;
   #ends: { second: number; isFailure: boolean }[] = [];
   #probes = 0;
@@ -25,6 +29,7 @@ class ReferenceBreaker {
       this.mode = "halfOpen";
       this.#probes = 0;
       this.#successes = 0;
+      this.#isCutShort = false;
     }
     if (this.mode === "halfOpen" && this.#probes > 0 && nowMs >= this.#probesEndMs)
       this.#probes = 0;
@@ -38,6 +43,8 @@ class ReferenceBreaker {
   #open(nowMs: number): void {
     this.mode = "open";
     this.trips += 1;
+    this.#openedAtMs = nowMs;
+    this.#mayCutShort = !this.#isCutShort;
     this.#untilMs = nowMs + Math.min(120_000, 5_000 * 2 ** this.#inRow);
     this.#inRow += 1;
   }
@@ -47,6 +54,15 @@ class ReferenceBreaker {
       if (this.mode !== "halfOpen" || !this.admits()) return;
       this.#probes += 1;
       this.#probesEndMs = nowMs + policy.probeMsMax;
+      return;
+    }
+    if (event.kind === "alive") {
+      const isSoon = nowMs - this.#openedAtMs < 5_000;
+      if (this.mode !== "open" || !this.#mayCutShort || isSoon) return;
+      this.mode = "halfOpen";
+      this.#probes = 0;
+      this.#successes = 0;
+      this.#isCutShort = true;
       return;
     }
     if (this.mode === "open" || event.trips !== this.trips) return;
@@ -68,7 +84,10 @@ class ReferenceBreaker {
     const isRow = this.#ends.length >= 5 && this.#ends.slice(-5).every((end) => end.isFailure);
     const isShare = recent.length >= 10 && failures * 2 >= recent.length;
     if (event.kind === "failure" && (isRow || isShare)) this.#open(nowMs);
-    else if (this.#closedAtMs !== null && nowMs - this.#closedAtMs >= 120_000) this.#inRow = 0;
+    else if (this.#closedAtMs !== null && nowMs - this.#closedAtMs >= 120_000) {
+      this.#inRow = 0;
+      this.#isCutShort = false;
+    }
   }
 }
 
@@ -79,6 +98,7 @@ const moves = fc.array(
       { weight: 3, arbitrary: fc.constant("success" as const) },
       { weight: 4, arbitrary: fc.constant("failure" as const) },
       { weight: 1, arbitrary: fc.constant("release" as const) },
+      { weight: 1, arbitrary: fc.constant("alive" as const) },
     ),
     afterMs: fc.oneof(
       { weight: 6, arbitrary: fc.integer({ min: 0, max: 700 }) },
@@ -103,7 +123,8 @@ describe("stepBreaker", () => {
           reference.advance(nowMs);
           expect(isAdmitting(state, nowMs)).toBe(reference.admits());
           const trips = isLate ? reference.trips - 1 : reference.trips;
-          const event: BreakerEvent = kind === "dispatch" ? { kind } : { kind, trips };
+          const event: BreakerEvent =
+            kind === "dispatch" || kind === "alive" ? { kind } : { kind, trips };
           const step = stepBreaker(state, event, nowMs, () => 0.5, policy);
           state = step.state;
           reference.apply(event, nowMs);
@@ -115,6 +136,7 @@ describe("stepBreaker", () => {
     );
     // A run that never left "closed" would prove little.
     expect([...reasons].toSorted()).toEqual([
+      "alive",
       "counted",
       "failureRatio",
       "failuresInRow",
@@ -135,7 +157,7 @@ describe("stepBreaker", () => {
           nowMs += afterMs;
           const before = viewAt(state, nowMs);
           const event: BreakerEvent =
-            kind === "dispatch" ? { kind } : { kind, trips: before.trips };
+            kind === "dispatch" || kind === "alive" ? { kind } : { kind, trips: before.trips };
           const step = stepBreaker(state, event, nowMs, () => chance, policy);
           state = step.state;
           expect(parseBreakerState(JSON.parse(JSON.stringify(state)))).toEqual(state);

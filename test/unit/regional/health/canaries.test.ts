@@ -45,6 +45,8 @@ function aFleet(words: Readonly<Record<string, string>>) {
   const results: CanaryResult[] = [];
   const health = createShardHealth({ shards, onChange: (verdict) => void changes.push(verdict) });
   const busy = new Set<ShardId>();
+  const broken = new Set<ShardId>();
+  const dead = new Set<ShardId>();
   const canaries = createCanaries({
     engines,
     statuses: () =>
@@ -53,7 +55,8 @@ function aFleet(words: Readonly<Record<string, string>>) {
           ({
             id,
             model: "m",
-            breaker: "closed",
+            breaker: broken.has(id) ? "open" : "closed",
+            isAlive: !dead.has(id),
             isDraining: false,
             saturation: busy.has(id) ? 0.9 : 0,
           }) as ShardStatus,
@@ -65,7 +68,7 @@ function aFleet(words: Readonly<Record<string, string>>) {
     canaried: (shard, prompt, answer) => health.canaried(shard, prompt, answer),
     onResult: (result) => void results.push(result),
   });
-  return { busy, calls, canaries, changes, health, results };
+  return { broken, busy, dead, calls, canaries, changes, health, results };
 }
 
 describe("the canaries of a cell", () => {
@@ -89,6 +92,16 @@ describe("the canaries of a cell", () => {
       body: { temperature: 0, max_tokens: 16 },
     });
     expect(results[0]).toMatchObject({ promptTokens: 5, completionTokens: 16 });
+  });
+
+  it("ask a shard whose breaker is open, unless it does not even say that it lives", async () => {
+    const { broken, calls, canaries, dead } = aFleet({});
+    broken.add(ids[0] as ShardId);
+    for (let count = 0; count < 3; count += 1) await canaries.next();
+    expect(calls.map(([shard]) => shard)).toStrictEqual(["a/0", "a/1", "a/2"]);
+    dead.add(ids[0] as ShardId);
+    for (let count = 0; count < 3; count += 1) await canaries.next();
+    expect(calls.slice(3).map(([shard]) => shard)).not.toContain("a/0");
   });
 
   it("spare a shard that is nearly full", async () => {

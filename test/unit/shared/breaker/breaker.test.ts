@@ -21,7 +21,8 @@ function drive(from: BreakerState, random = middle) {
       nowMs: number,
       trips = viewAt(state, nowMs).trips,
     ): BreakerReason {
-      const event: BreakerEvent = kind === "dispatch" ? { kind } : { kind, trips };
+      const event: BreakerEvent =
+        kind === "dispatch" || kind === "alive" ? { kind } : { kind, trips };
       const step = stepBreaker(state, event, nowMs, random, policy);
       state = step.state;
       return step.reason;
@@ -121,6 +122,77 @@ describe("an open breaker", () => {
       if (breaker.state.kind === "open") times.push(breaker.state.untilMs - nowMs);
     }
     expect(times).toEqual([10_000, 20_000, 40_000, 80_000, 120_000, 120_000, 120_000]);
+  });
+});
+
+describe("a sign of life", () => {
+  /** Open for 20 s at 15 s past the start, after two failed probes. */
+  function openForLong() {
+    const breaker = opened();
+    for (const nowMs of [startMs + 5_000, startMs + 15_000]) {
+      breaker.step("dispatch", nowMs);
+      breaker.step("failure", nowMs);
+    }
+    return breaker;
+  }
+
+  it("ends an opening after the time of a first one", ({ expect }) => {
+    const breaker = openForLong();
+    const openedMs = startMs + 15_000;
+    expect(breaker.state).toMatchObject({ kind: "open", untilMs: openedMs + 20_000 });
+    expect(breaker.step("alive", openedMs + 4_999)).toBe("counted");
+    expect(isAdmitting(breaker.state, openedMs + 4_999)).toBe(false);
+    expect(breaker.step("alive", openedMs + 5_000)).toBe("alive");
+    expect(isAdmitting(breaker.state, openedMs + 5_000)).toBe(true);
+    expect(breaker.state).toMatchObject({ kind: "halfOpen", wasShortened: true });
+  });
+
+  it("is not believed twice in a row, whether the shard failed half open or soon after", ({
+    expect,
+  }) => {
+    for (const successes of [0, 5]) {
+      const breaker = openForLong();
+      const backMs = startMs + 25_000;
+      breaker.step("alive", backMs);
+      for (let count = 0; count < successes; count += 1) {
+        breaker.step("dispatch", backMs);
+        breaker.step("success", backMs);
+      }
+      breaker.step("dispatch", backMs);
+      for (let count = 0; count < 5; count += 1) breaker.step("failure", backMs + 1_000);
+      expect(breaker.state).toMatchObject({ kind: "open", shortestUntilMs: null });
+      const { state } = breaker;
+      const untilMs = state.kind === "open" ? state.untilMs : 0;
+      expect(untilMs - backMs).toBeGreaterThan(30_000);
+      expect(breaker.step("alive", untilMs - 1)).toBe("counted");
+      expect(isAdmitting(breaker.state, untilMs - 1)).toBe(false);
+      // Served in full, so that the one after it may be cut short again.
+      breaker.step("dispatch", untilMs);
+      breaker.step("failure", untilMs);
+      expect(breaker.step("alive", untilMs + 5_000)).toBe("alive");
+    }
+  });
+
+  it("says nothing of a closed or a half-open breaker", ({ expect }) => {
+    const breaker = drive(newBreaker());
+    expect(breaker.step("alive", startMs)).toBe("counted");
+    expect(breaker.state).toEqual(newBreaker());
+    const half = opened();
+    half.step("dispatch", startMs + 5_000);
+    half.step("alive", startMs + 5_001);
+    expect(half.state).toMatchObject({ kind: "halfOpen", leased: 1, wasShortened: false });
+  });
+
+  it("is believed again once the shard has been well for long", ({ expect }) => {
+    const breaker = openForLong();
+    const backMs = startMs + 25_000;
+    breaker.step("alive", backMs);
+    for (let count = 0; count < 5; count += 1) {
+      breaker.step("dispatch", backMs);
+      breaker.step("success", backMs);
+    }
+    breaker.step("success", backMs + policy.openMsMax);
+    expect(breaker.state).toMatchObject({ kind: "closed", openingsInRow: 0, wasShortened: false });
   });
 });
 

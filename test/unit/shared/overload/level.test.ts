@@ -44,6 +44,41 @@ describe("the degradation level", () => {
     expect(cell.state.level).toBe(1);
   });
 
+  it("is left within half a minute once lost shards are back, from 4 as from 2", ({ expect }) => {
+    for (const healthyShare of [0.2, 0.8]) {
+      const cell = new Cell().steady(40, { healthyShare });
+      const { level } = cell.state;
+      cell.steady(10 * level - 1, {});
+      expect(cell.state.level).toBe(1);
+      cell.steady(2, {});
+      expect(cell.state.level).toBe(0);
+    }
+  });
+
+  it("is left no sooner than else while a part of the shards is away", ({ expect }) => {
+    const cell = new Cell().steady(40, { healthyShare: 0.5 });
+    expect(cell.state.level).toBe(3);
+    cell.steady(119, { healthyShare: 0.8 });
+    expect(cell.state.level).toBe(3);
+  });
+
+  it("takes overload that comes with a loss for the loss's, and overload without one not", ({
+    expect,
+  }) => {
+    const lost = new Cell().steady(40, { healthyShare: 0.7, queueDelay: 1.5 });
+    expect([lost.state.level, lost.changes.at(-1)?.[2]]).toEqual([3, "queueDelay"]);
+    lost.steady(32, {});
+    expect(lost.state.level).toBe(0);
+    const busy = new Cell().steady(40, { queueDelay: 1.5 });
+    busy.steady(100, {});
+    expect(busy.state.level).toBe(3);
+  });
+
+  it("stays while the load is what it is left by, shards or not", ({ expect }) => {
+    const cell = new Cell().steady(40, { healthyShare: 0.5 }).steady(200, { saturation: 0.8 });
+    expect(cell.state.level).toBeGreaterThanOrEqual(1);
+  });
+
   const entries: readonly (readonly [Partial<LevelInputs>, number, string])[] = [
     [{ saturation: 0.8 }, 1, "saturation"],
     [{ saturation: 0.9 }, 2, "saturation"],
@@ -71,10 +106,14 @@ describe("the degradation level", () => {
   });
 
   it("goes down one level at a time, each after its own dwell", ({ expect }) => {
-    const cell = new Cell().steady(10, { healthyShare: 0.2 }).steady(600, {});
+    const cell = new Cell();
+    // Overload as shards are, so that nothing is healed by their return: 4 by saturation, calm at once.
+    cell.state = { ...cell.state, level: 4, sinceMs: 0 };
+    cell.changes.push([0, 4, "saturation"]);
+    cell.steady(600, {});
     expect(cell.changes.slice(1).map(([, level]) => level)).toEqual([3, 2, 1, 0]);
     const gaps = cell.changes.slice(1).map(([at], index) => at - (cell.changes[index]?.[0] ?? 0));
-    expect(gaps.map((gap) => Math.floor(gap / 5) * 5)).toEqual([185, 120, 90, 60]);
+    expect(gaps.map((gap) => Math.floor(gap / 5) * 5)).toEqual([180, 120, 90, 60]);
   });
 
   it("begins the dwell anew when the calm is broken", ({ expect }) => {
@@ -134,11 +173,14 @@ describe("the degradation level", () => {
       fc.property(fc.array(inputs, { maxLength: 20 }), (phases) => {
         const cell = new Cell();
         for (const { seconds, ...given } of phases) cell.steady(seconds, given);
+        const wasLost = phases.some(({ healthyShare }) => healthyShare < 0.85);
         let [atBefore, before] = [0, 0];
         for (const [at, level] of cell.changes) {
           if (level < before) {
             expect(level).toBe(before - 1);
-            const { heldMs } = defaultLevelPolicy.rules[before as 1 | 2 | 3 | 4].leave;
+            const { heldMs } = wasLost
+              ? defaultLevelPolicy.healed
+              : defaultLevelPolicy.rules[before as 1 | 2 | 3 | 4].leave;
             expect(at - atBefore).toBeGreaterThanOrEqual(heldMs / 1000);
           }
           [atBefore, before] = [at, level];
