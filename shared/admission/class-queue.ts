@@ -4,8 +4,10 @@ import type { LineOrder, Queued } from "./tenant-line.ts";
 
 /** Numbers of the fair share. */
 export interface FairSharePolicy {
-  /** Tokens that a round gives each waiting tenant. */
+  /** Tokens that a round gives each waiting tenant at most. */
   readonly quantumTokens: number;
+  /** Turns of the mean size of those that wait that a round gives each tenant at most. */
+  readonly quantumTurns: number;
   /** Time in which attained service halves, ms. */
   readonly attainedHalfLifeMs: number;
   /** Tenants whose service is remembered. */
@@ -14,7 +16,7 @@ export interface FairSharePolicy {
 
 /**
  * The turns of one class that wait for one model. Deficit round robin over tenants (Shreedhar and Varghese 1995) by tokens:
- * a round gives every waiting tenant a quantum, and a tenant is served while its deficit covers its next turn. Within a
+ * a round gives every waiting tenant a quantum, at most a few turns of mean size, and a tenant is served while its deficit covers its next turn. Within a
  * round later turns of conversations go first, then the tenant that has attained least service. So between two turns of a
  * waiting tenant no other one is served more than a quantum and one turn, however much it asks for.
  */
@@ -54,7 +56,7 @@ export class ClassQueue<T> {
     const { costTokens, tenant } = queued.turn;
     let line = this.#lines.get(tenant);
     if (line === undefined) {
-      const deficit = this.#leftovers.get(tenant) ?? this.#policy.quantumTokens;
+      const deficit = this.#leftovers.get(tenant) ?? this.#quantumTokens(queued);
       line = new TenantLine(tenant, deficit, this.#order);
       this.#lines.set(tenant, line);
     }
@@ -88,15 +90,16 @@ export class ClassQueue<T> {
     let best = this.#affordable(nowMs, passed);
     if (best !== null) return best;
     // The rounds until somebody can afford its head are given in one step.
+    const quantumTokens = this.#quantumTokens();
     let rounds = Number.POSITIVE_INFINITY;
     for (const line of this.#lines.values()) {
       if (passed.has(line.tenant)) continue;
       const missing = line.head().turn.costTokens - line.deficitTokens;
-      rounds = Math.min(rounds, Math.ceil(missing / this.#policy.quantumTokens));
+      rounds = Math.min(rounds, Math.ceil(missing / quantumTokens));
     }
     if (rounds === Number.POSITIVE_INFINITY) return null;
     this.#leftovers.clear();
-    for (const line of this.#lines.values()) this.#give(line, rounds);
+    for (const line of this.#lines.values()) this.#give(line, rounds, quantumTokens);
     best = this.#affordable(nowMs, passed);
     return best;
   }
@@ -149,8 +152,17 @@ export class ClassQueue<T> {
     return heaviest;
   }
 
-  #give(line: TenantLine<T>, rounds: number): void {
-    const { quantumTokens } = this.#policy;
+  /**
+   * What a round gives a tenant. Small turns on slow shards would make a round of whole quanta last for seconds: a tenant that
+   * begins to flood would be served for as long before its neighbours.
+   */
+  #quantumTokens(coming?: Queued<T>): number {
+    const work = this.#workTokens + (coming?.turn.costTokens ?? 0);
+    const count = this.#arrivals.size + (coming === undefined ? 0 : 1);
+    return Math.min(this.#policy.quantumTokens, (this.#policy.quantumTurns * work) / count);
+  }
+
+  #give(line: TenantLine<T>, rounds: number, quantumTokens: number): void {
     // One that cannot be served now saves no more than it needs for its next turn and a quantum.
     const most = line.head().turn.costTokens + quantumTokens;
     line.deficitTokens = Math.min(most, line.deficitTokens + rounds * quantumTokens);

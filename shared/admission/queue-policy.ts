@@ -32,7 +32,7 @@ export interface QueuePolicy {
 /**
  * Starting values of our own. Times: a person leaves after a few seconds, batch has nothing to wait for elsewhere; a shard
  * restored from a snapshot is there within the room's 20 s. Lengths: what 64 shards of 64 slots drain within these times at a
- * second per answer. Quantum: a long prompt, so that most tenants are served once a round; half-life: about one busy minute is
+ * second per answer. Quantum: a long prompt, so that most tenants are served once a round, and of small turns two; half-life: about one busy minute is
  * remembered.
  */
 export const defaultQueuePolicy: QueuePolicy = {
@@ -43,7 +43,7 @@ export const defaultQueuePolicy: QueuePolicy = {
   ttftSloSeconds: defaultSelectionPolicy.ttftSloSeconds,
   foresightMsMax: 300_000,
   ceiling: defaultCeilingPolicy,
-  share: { quantumTokens: 8_192, attainedHalfLifeMs: 60_000, tenantsMax: 10_000 },
+  share: { quantumTokens: 8_192, quantumTurns: 2, attainedHalfLifeMs: 60_000, tenantsMax: 10_000 },
   longQueue: { delayShare: 0.5, heldMs: 5_000 },
   codel: { targetShare: 0.3, intervalMs: 1_000 },
   shedRatio: defaultShedRatioPolicy,

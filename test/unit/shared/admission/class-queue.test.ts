@@ -3,7 +3,12 @@ import { createAttainedService } from "#shared/admission/attained-service.ts";
 import { ClassQueue } from "#shared/admission/class-queue.ts";
 import type { QueuedTurn } from "#shared/admission/tenant-line.ts";
 
-const policy = { quantumTokens: 1_000, attainedHalfLifeMs: 60_000, tenantsMax: 100 };
+const policy = {
+  quantumTokens: 1_000,
+  quantumTurns: 2,
+  attainedHalfLifeMs: 60_000,
+  tenantsMax: 100,
+};
 
 function aQueue() {
   const attained = createAttainedService(policy.attainedHalfLifeMs, policy.tenantsMax);
@@ -56,6 +61,16 @@ describe("the queue of a class", () => {
     const order = drain(8);
     expect(order.filter((name) => name.startsWith("a"))).toHaveLength(2);
     expect(order.filter((name) => name.startsWith("b"))).toHaveLength(6);
+  });
+
+  it("serves a flood of small turns two at a time, however little its tenant was served before", ({
+    expect,
+  }) => {
+    const { add, attained, drain } = aQueue();
+    attained.add("b", 50_000, 0);
+    for (let count = 1; count <= 20; count += 1) add(`a${count}`, { costTokens: 20 });
+    for (let count = 1; count <= 3; count += 1) add(`b${count}`, { costTokens: 20 });
+    expect(drain(6)).toEqual(["a1", "a2", "b1", "b2", "a3", "a4"]);
   });
 
   it("gives up, when it is too long, the oldest of the tenant with most work in it", ({
