@@ -47,6 +47,7 @@ try {
       statePath: join(folder, "state"),
       isFresh: false,
       engineUrl: null,
+      ggufPath: null,
       replicationLagMs: 0,
     },
     { root, folder, environment: process.env, out: () => undefined, error: () => undefined },

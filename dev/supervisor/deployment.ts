@@ -3,11 +3,20 @@ import { join } from "node:path";
 import type { DevelopmentKeys } from "./development-keys.ts";
 import { edgeBindings, signingKeys } from "./edge-bindings.ts";
 import type { DevFile } from "./dev-file.ts";
+import { ggufEngines, ggufShard } from "./gguf-model.ts";
+import type { GgufModel } from "./gguf-model.ts";
 import { findFreePort, isPortFree } from "./free-port.ts";
 import type { DevOptions } from "./options.ts";
 import { createPart } from "./part.ts";
 import type { Part, PartListeners, PartSpecification } from "./part.ts";
-import { cellPart, databasePart, edgePart, enginePart, healthPart } from "./part-specifications.ts";
+import {
+  cellPart,
+  databasePart,
+  edgePart,
+  enginePart,
+  ggufPart,
+  healthPart,
+} from "./part-specifications.ts";
 import type { Places } from "./part-specifications.ts";
 import {
   databaseVariable,
@@ -24,6 +33,8 @@ import type { TopologyFile } from "./topology-file.ts";
 export interface DeploymentPlan {
   readonly root: string;
   readonly options: DevOptions;
+  /** Its engines are started too; null without one. */
+  readonly gguf: GgufModel | null;
   readonly folder: StateFolder;
   readonly secrets: Secrets;
   readonly keys: DevelopmentKeys;
@@ -108,8 +119,17 @@ export function createDeployment(
     return own;
   }
 
+  /** All cells share them: each engine is a shard of every cell. */
+  function makeGgufEngines(model: GgufModel): void {
+    for (let engine = 0; engine < ggufEngines; engine += 1) {
+      const part = make(ggufPart(places, engine, model));
+      for (const cell of Object.keys(file.cells)) engines.set(ggufShard(cell, engine), part);
+    }
+  }
+
   async function startUsed(): Promise<void> {
     for (const id of shardsToStart(file)) engines.set(id, make(enginePart(places, file, id)));
+    if (plan.gguf !== null) makeGgufEngines(plan.gguf);
     for (const region of regionsToStart(file)) {
       const dataDir = join(folder.file("databases"), region);
       databases.set(region, make(databasePart(places, region, dataDir)));
@@ -124,8 +144,9 @@ export function createDeployment(
         dataFile: join(folder.file("health"), "snapshot.json"),
       }),
     );
-    const parts = [...databases.values(), health, ...engines.values()];
-    const title = `${databases.size} databases, the health KV and ${engines.size} engines`;
+    const started = new Set(engines.values());
+    const parts = [...databases.values(), health, ...started];
+    const title = `${databases.size} databases, the health KV and ${started.size} engines`;
     await startAll(title, parts);
   }
 
@@ -166,7 +187,7 @@ export function createDeployment(
 
   function allParts(): readonly Part[] {
     const shared = [edge, health].filter((part) => part !== null);
-    return [...shared, ...cells.values(), ...engines.values(), ...databases.values()];
+    return [...shared, ...cells.values(), ...new Set(engines.values()), ...databases.values()];
   }
 
   return {

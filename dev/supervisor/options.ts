@@ -11,6 +11,8 @@ export interface DevOptions {
   readonly isFresh: boolean;
   /** A running OpenAI-compatible server whose models replace the topology's; null without one. */
   readonly engineUrl: string | null;
+  /** A GGUF file, as given, whose model replaces the topology's; null without one. */
+  readonly ggufPath: string | null;
   readonly replicationLagMs: number;
 }
 
@@ -28,6 +30,7 @@ export const devUsage = `npm run dev -- [options]
   --state DIR               state folder: keys, conversations, logs, dev.json (.meridian)
   --fresh                   forget the kept state first
   --engine URL              serve the models of a running OpenAI-compatible server
+  --gguf FILE               serve a GGUF model (dev/gguf-engine/README.md)
   --replication-lag-ms N    how late each region sees writes to the health KV (0)
   --help                    this text`;
 
@@ -37,6 +40,7 @@ const flags = {
   state: { type: "string" },
   fresh: { type: "boolean" },
   engine: { type: "string" },
+  gguf: { type: "string" },
   "replication-lag-ms": { type: "string" },
   help: { type: "boolean" },
 } as const;
@@ -51,12 +55,15 @@ export function parseDevOptions(args: readonly string[]): DevOptions | null {
     seen.add(token.name);
   }
   if (values.help === true) return null;
+  if (values.engine !== undefined && values.gguf !== undefined)
+    throw new UsageError("--gguf: got --engine too, wanted one of them");
   return {
     topologyPath: text("topology", values.topology, "a file") ?? "topology.jsonc",
     port: whole("port", values.port, 65_535) ?? portDefault,
     statePath: text("state", values.state, "a folder") ?? ".meridian",
     isFresh: values.fresh === true,
     engineUrl: engine(values.engine),
+    ggufPath: text("gguf", values.gguf, "a GGUF file") ?? null,
     replicationLagMs:
       whole("replication-lag-ms", values["replication-lag-ms"], replicationLagMsMax) ?? 0,
   };

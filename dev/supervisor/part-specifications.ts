@@ -1,4 +1,6 @@
 import { join } from "node:path";
+import { ggufContextTokensMax, ggufSequences } from "./gguf-model.ts";
+import type { GgufModel } from "./gguf-model.ts";
 import type { PartSpecification } from "./part.ts";
 import type { TopologyFile } from "./topology-file.ts";
 
@@ -61,6 +63,33 @@ export function enginePart(places: Places, file: TopologyFile, id: string): Part
     ],
     environment: nothing,
     // A cold engine answers 503 on every path for as long as its start is simulated; the cells probe that.
+    readyPath: null,
+    livePath: null,
+    stopMs: 3_000,
+  };
+}
+
+/** An engine that serves a GGUF file; it is ready when it has loaded it. */
+export function ggufPart(places: Places, engine: number, model: GgufModel): PartSpecification {
+  const name = `gguf-${engine}`;
+  return {
+    name,
+    logPath: logPath(places, name),
+    args: (port) => [
+      join(places.root, "dev/gguf-engine/index.ts"),
+      "--port",
+      String(port),
+      "--file",
+      model.path,
+      "--model",
+      model.name,
+      "--context-tokens-max",
+      String(ggufContextTokensMax),
+      "--sequences",
+      String(ggufSequences),
+      "--exit-with-parent",
+    ],
+    environment: nothing,
     readyPath: null,
     livePath: null,
     stopMs: 3_000,

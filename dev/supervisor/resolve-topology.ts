@@ -39,8 +39,10 @@ export function resolveTopology(file: TopologyFile, urls: StartedUrls): Topology
     cells: mapValues(file.cells, (cell, id) => ({ ...cell, url: urls.cells[id] ?? cell.url })),
     shards: mapValues(file.shards, (shard, id) => {
       const url = urls.engines[id];
-      if (shard.backend.kind !== "simulated" || url === undefined) return shard;
-      return { ...shard, backend: { ...shard.backend, url } };
+      const { backend } = shard;
+      if (url === undefined) return shard;
+      if (backend.kind !== "simulated" && backend.kind !== "openai-compatible") return shard;
+      return { ...shard, backend: { ...backend, url } };
     }),
   };
 }

@@ -5,6 +5,8 @@ import type { Deployment } from "./deployment.ts";
 import { writeDevFile } from "./dev-file.ts";
 import { makeDevelopmentKeys } from "./development-keys.ts";
 import { findLocalServers, readExternalEngine, serveExternalEngine } from "./external-engine.ts";
+import { openGgufModel, serveGguf } from "./gguf-model.ts";
+import type { GgufModel } from "./gguf-model.ts";
 import type { DevOptions } from "./options.ts";
 import { addReceiptKey } from "./receipt-keys.ts";
 import { loadSecrets, receiptPublicKey, saveSecrets } from "./secrets.ts";
@@ -43,7 +45,9 @@ export async function startDev(
   io: DevIo,
   onRun: (run: DevRun) => void,
 ): Promise<void> {
-  const file = await readTopology(options, io);
+  const gguf =
+    options.ggufPath === null ? null : openGgufModel(resolve(io.folder, options.ggufPath), io.root);
+  const file = await readTopology(options, gguf, io);
   const folder = openStateFolder(resolve(io.folder, options.statePath), options.isFresh);
   let deployment: Deployment | null = null;
   let stopping: Promise<void> | null = null;
@@ -70,7 +74,7 @@ export async function startDev(
         writeDevFile(folder.file("dev.json"), deployment.describe());
     };
     deployment = createDeployment(
-      { root: io.root, options, folder, environment: io.environment, ...prepared },
+      { root: io.root, options, gguf, folder, environment: io.environment, ...prepared },
       {
         onProgress: (line) => io.out(`${line}\n`),
         onMessage: (message) => io.error(`${message}\n`),
@@ -85,16 +89,19 @@ export async function startDev(
     await stop();
     throw error;
   }
-  if (options.engineUrl === null) await offerLocalServers(io);
+  if (options.engineUrl === null && gguf === null) await offerLocalServers(io);
 }
 
-async function readTopology(options: DevOptions, io: DevIo): Promise<TopologyFile> {
-  const path = resolve(io.folder, options.topologyPath);
+async function readTopology(
+  { engineUrl, topologyPath }: DevOptions,
+  gguf: GgufModel | null,
+  io: DevIo,
+): Promise<TopologyFile> {
+  const path = resolve(io.folder, topologyPath);
   const { file } = readTopologyFile(path);
-  const served =
-    options.engineUrl === null
-      ? file
-      : serveExternalEngine(file, await readExternalEngine(options.engineUrl));
+  let served = file;
+  if (engineUrl !== null) served = serveExternalEngine(file, await readExternalEngine(engineUrl));
+  else if (gguf !== null) served = serveGguf(file, gguf);
   checkEnvironment(served, io.environment);
   return served;
 }

@@ -7,6 +7,7 @@ const defaults = {
   statePath: ".meridian",
   isFresh: false,
   engineUrl: null,
+  ggufPath: null,
   replicationLagMs: 0,
 };
 
@@ -21,6 +22,7 @@ describe("options of npm run dev", () => {
     [["--state", "/tmp/x", "--fresh"], { statePath: "/tmp/x", isFresh: true }],
     [["--topology", "t.jsonc"], { topologyPath: "t.jsonc" }],
     [["--engine", "http://127.0.0.1:11434"], { engineUrl: "http://127.0.0.1:11434" }],
+    [["--gguf", "m.gguf"], { ggufPath: "m.gguf" }],
     [["--replication-lag-ms", "600000"], { replicationLagMs: 600_000 }],
   ])("take %j", (args, changed) => {
     expect(parseDevOptions(args)).toStrictEqual({ ...defaults, ...changed });
@@ -42,6 +44,8 @@ describe("options of npm run dev", () => {
     [["--state", ""], "--state: got nothing"],
     [["--topology="], "--topology: got nothing"],
     [["--replication-lag-ms", "600001"], "--replication-lag-ms"],
+    [["--gguf="], "--gguf: got nothing"],
+    [["--gguf", "m.gguf", "--engine", "http://127.0.0.1:1"], "--gguf: got --engine too"],
     [["--engine", "localhost:11434"], "--engine: got"],
     [["--engine", "ftp://x"], "--engine: got"],
     [["--engine", "http://user:pass@127.0.0.1"], "--engine: wanted a URL without credentials"],
