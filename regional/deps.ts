@@ -43,6 +43,7 @@ import { createTurnRegistry, defaultRegistryPolicy } from "./turns/turn-registry
 import type { RegistryPolicy } from "./turns/turn-registry.ts";
 import { createTurnTelemetry } from "./turns/turn-telemetry.ts";
 import { createUsageQueue } from "./turns/usage-queue.ts";
+import { createCellWarming } from "./warming/cell-warming.ts";
 
 /** Frames of all turns together, bytes. */
 const bufferBytesMax = 256 * 1024 * 1024;
@@ -130,6 +131,14 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     onAnswered: (shard) => book.canaried(shard, clock.nowMs()),
     onChange: () => publisher?.notify(),
   });
+  const warming = createCellWarming({
+    config,
+    clock,
+    random,
+    traceparent: newTraceparent,
+    metrics,
+    log,
+  });
   const book = createShardBook({
     shards: ownShards,
     jurisdiction: cell.jurisdiction,
@@ -137,6 +146,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     random: () => random.unit(),
     policy: defaultBreakerPolicy,
     health: health.shards,
+    lives: warming.lives,
   });
   const refusals = metrics.counter(
     "meridian_queue_refusals_total",
@@ -148,6 +158,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     random,
     policy: { ...defaultQueuePolicy, ...overrides.queuePolicy },
     hasNeighbour: (model) => hasNeighbour(config, model),
+    warmth: warming.warmth,
     onRefused: (model, priority, reason) => refusals.add({ model, class: priority, reason }),
   });
   const overload = createOverload({
@@ -163,6 +174,15 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     onLevel: () => publisher?.notify(),
   });
   const { level, scheduler } = overload;
+  const warmer = warming.attach({
+    engines,
+    statuses: () => book.statuses(clock.nowMs()),
+    waiting: () => scheduler.waiting(),
+    onReady() {
+      scheduler.wake();
+      publisher?.notify();
+    },
+  });
   const budget = createBufferBudget(overrides.bufferBytesMax ?? bufferBytesMax);
   const usage = createUsageQueue(history, clock);
   const prewarmer = gatePrewarm(
@@ -260,7 +280,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
           onFailure: () => publishFailures.add({}),
         });
   const prober = createProber({
-    engines,
+    engines: new Map([...engines].filter(([shard]) => warming.mayProbe(shard))),
     clock,
     policy: defaultProberPolicy,
     onResult: (shard, result) => book.probed(shard, result, clock.nowMs()),
@@ -281,7 +301,10 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
 
   function readiness(): Readiness {
     const reasons: NotReadyReason[] = [];
-    const isUsable = book.statuses(clock.nowMs()).some((status) => status.isUsable);
+    // What is cold is started for who comes.
+    const isUsable = book
+      .statuses(clock.nowMs())
+      .some(({ isUsable: isUp, life }) => isUp || (life.readyInMs ?? 0) > 0);
     if (isDraining) reasons.push("draining");
     if (!isUsable) reasons.push("noUsableShard");
     if (!isDatabaseThere) reasons.push("databaseUnavailable");
@@ -321,7 +344,10 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
       stops.push(
         prober.start(),
         scraper.start(),
-        health.start(() => book.statuses(clock.nowMs())),
+        health.start(() =>
+          book.statuses(clock.nowMs()).filter((status) => warming.mayCanary(status)),
+        ),
+        warmer.start(),
         clock.every(turnTickMs, () => {
           registry.tick();
           overload.tick();

@@ -220,6 +220,7 @@ class DurableRun {
         contentType: streamContentType,
         shard: hops.shard,
         level: driver.level,
+        expectedWaitMs: driver.expectedWaitMs,
         ...parts,
       });
       return { response: new Response(driver.readable, { headers }), hops };

@@ -1,6 +1,10 @@
 import { errorResponseParts } from "#shared/errors/gateway-error.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
-import { levelHeader, outcomeHeader } from "#shared/protocol/internal/stream.ts";
+import {
+  expectedWaitHeader,
+  levelHeader,
+  outcomeHeader,
+} from "#shared/protocol/internal/stream.ts";
 import { parseTurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
 import type { TurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
 import type { Hops } from "../request-facts.ts";
@@ -21,6 +25,8 @@ export function answerHeaders(parts: {
   readonly shard: string | null;
   /** Degradation level of the cell that answers; null where none was asked. */
   readonly level?: string | null;
+  /** How long a shard's start was expected to take when the turn began to wait for it, ms; null where it waits for none. */
+  readonly expectedWaitMs?: string | null;
   readonly conversationId?: string;
   readonly streamId?: string;
   readonly rateLimit?: Readonly<Record<string, string>>;
@@ -30,6 +36,9 @@ export function answerHeaders(parts: {
     ...parts.rateLimit,
   });
   if (typeof parts.level === "string") headers.set(levelHeader, parts.level);
+  if (typeof parts.expectedWaitMs === "string") {
+    headers.set(expectedWaitHeader, parts.expectedWaitMs);
+  }
   if (parts.shard !== null) headers.set("x-meridian-shard", parts.shard);
   if (parts.conversationId !== undefined)
     headers.set("x-meridian-conversation", parts.conversationId);
@@ -41,6 +50,12 @@ export function answerHeaders(parts: {
 export function readLevel(headers: Headers): string | null {
   const text = headers.get(levelHeader) ?? "";
   return /^[0-4]$/.test(text) ? text : null;
+}
+
+/** The wait for a shard's start that a cell's answer tells, ms; null for none. */
+export function readExpectedWait(headers: Headers): string | null {
+  const text = headers.get(expectedWaitHeader) ?? "";
+  return /^\d{1,9}$/.test(text) ? text : null;
 }
 
 /** The level as a header of an answer; empty where no cell told one. */

@@ -16,7 +16,7 @@ import type { ScannedBlocks } from "#shared/protocol/block-scanner.ts";
 import { parseTurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
 import type { TurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
 import type { CellAnswer } from "../ports.ts";
-import { readLevel } from "./lane-answer.ts";
+import { readExpectedWait, readLevel } from "./lane-answer.ts";
 
 /** What the relay asks of the turn's object. All are repeatable and never throw. */
 export interface RelayObject {
@@ -107,6 +107,7 @@ export class RelayDriver {
   readonly #done = Promise.withResolvers<RelayEnd>();
   #answer: Extract<CellAnswer, { kind: "answer" }> | null = null;
   #level: string | null = null;
+  #expectedWaitMs: string | null = null;
 
   constructor(parts: RelayParts) {
     this.#parts = parts;
@@ -131,6 +132,11 @@ export class RelayDriver {
   /** The answer of the cell that is read at present, for its headers. */
   get answer(): Extract<CellAnswer, { kind: "answer" }> | null {
     return this.#answer;
+  }
+
+  /** What the cell that was asked last expects the start of a shard to take, ms; null where it waits for none. */
+  get expectedWaitMs(): string | null {
+    return this.#expectedWaitMs;
   }
 
   /** Degradation level of the cell that was asked last; null where it told none. */
@@ -158,6 +164,7 @@ export class RelayDriver {
       case "answer":
         this.#answer = answer;
         this.#level = readLevel(answer.headers);
+        this.#expectedWaitMs = readExpectedWait(answer.headers);
         void this.#read(answer.body);
         return;
       case "refused":

@@ -317,6 +317,7 @@ async function relay(
     contentType: streamContentType,
     shard,
     level: driver.level,
+    expectedWaitMs: driver.expectedWaitMs,
     rateLimit: reservation.headers,
   });
   return { response: new Response(driver.readable, { headers }), hops: { ...hops, shard } };

@@ -20,6 +20,11 @@ const simulatedAbilities: StatedAbilities = {
   metrics: vllmAbilities.metrics ?? "none",
 };
 
+/** A server whose platform takes it down is starting when it answers 503: full ones say 429. */
+function isStarting(status: number): boolean {
+  return status === 503;
+}
+
 /** The engines of a cell's shards. The AWS SDK is loaded only where a shard needs it. */
 export async function createEngines(
   config: CellConfig,
@@ -39,6 +44,7 @@ export async function createEngines(
         reason: source,
         abilities: describeAbilities(abilities),
       });
+    const isServerless = description.scaleToZeroSeconds !== undefined;
     const lookup = (allowsPrivate: boolean) =>
       createShardLookup({
         allowsPrivate,
@@ -80,7 +86,9 @@ export async function createEngines(
           stated: place.kind === "simulated" ? simulatedAbilities : place.stated,
           onProbed,
           lookup: lookup(allowsPrivateAddresses),
-          onLoad: (load) => onLoad(shard, load),
+          // Asking for its load would keep a serverless shard up.
+          onLoad: isServerless ? null : (load) => onLoad(shard, load),
+          ...(isServerless ? { isCold: isStarting } : {}),
         });
       }
     }

@@ -24,7 +24,7 @@ import { createEngineHttp, readWhole } from "./engine-http.ts";
 import type { EngineHttp, EngineResponse } from "./engine-http.ts";
 import { feedStream } from "./feed-stream.ts";
 import type { StreamedCall } from "./feed-stream.ts";
-import { classifyRefusal, namesOwnField, refusalBytesMax } from "./refusal.ts";
+import { classifyRefusal, namesOwnField, parseRetryAfter, refusalBytesMax } from "./refusal.ts";
 
 /** Longest embeddings answer, bytes: 2,048 vectors of 4,096 numbers of 8 characters. */
 const documentBytesMax = 64 * 1024 * 1024;
@@ -126,7 +126,9 @@ export function createOpenAiCompatible(options: OpenAiCompatibleOptions): Engine
     if (load !== null) onLoad?.(load);
     if (isCold(statusCode, headers.location)) {
       response.message.destroy();
-      return { reason: "cold", status: statusCode };
+      const retryAfterMs = parseRetryAfter(headers["retry-after"]);
+      const wait = retryAfterMs === null ? {} : { retryAfterMs };
+      return { reason: "cold", status: statusCode, ...wait };
     }
     const { path } = call;
     const refused = await refuseHead(

@@ -64,7 +64,7 @@ function parameterOf(text: string): string | null {
 }
 
 /** Seconds of a Retry-After as ms, at most 60 s; dates and nonsense are no promise. */
-function parseRetryAfter(value: string | undefined): number | null {
+export function parseRetryAfter(value: string | undefined): number | null {
   if (value === undefined || !/^\d{1,6}$/.test(value)) return null;
   return Math.min(60_000, Number(value) * 1000);
 }

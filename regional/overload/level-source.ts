@@ -63,6 +63,8 @@ export function createLevelSource(options: LevelSourceOptions): LevelSource {
     for (const shard of statuses()) {
       // What an operator takes out is neither healthy nor sick.
       if (shard.isDraining) continue;
+      // Nor is what its platform takes down when nobody asks.
+      if (shard.life.lifecycle === "cold" || shard.life.lifecycle === "warming") continue;
       const weight = shard.isUsable ? shard.weight : 0;
       if (weight >= wholeWeight) wholeOnce.add(shard.id);
       // What still runs on a sick shard is load that the healthy ones may get.

@@ -1,7 +1,7 @@
 import type { Priority } from "#shared/config/topology.ts";
 import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
 import type { Clock } from "../ports/clock.ts";
-import type { Scheduler } from "../scheduler/scheduler.ts";
+import type { Scheduler, SlotRequest } from "../scheduler/scheduler.ts";
 
 /** A scheduler that tells how long its turns wait. */
 export interface WatchedScheduler extends Scheduler {
@@ -25,7 +25,15 @@ export function watchQueue(scheduler: Scheduler, clock: Clock): WatchedScheduler
     acquire(request, reply) {
       const entry: Waiting = { sinceMs: clock.nowMs(), priority: request.priority };
       waiting.add(entry);
-      const leave = scheduler.acquire(request, (answer) => {
+      const watched: SlotRequest = {
+        ...request,
+        onColdWait(expectedMs) {
+          // Who waits for a shard to start waits for no other turn: nothing is overloaded.
+          waiting.delete(entry);
+          request.onColdWait?.(expectedMs);
+        },
+      };
+      const leave = scheduler.acquire(watched, (answer) => {
         waiting.delete(entry);
         reply(answer);
       });

@@ -1,6 +1,7 @@
 import { errorResponseParts } from "#shared/errors/gateway-error.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
 import {
+  expectedWaitHeader,
   levelHeader,
   outcomeHeader,
   overloadHeader,
@@ -24,6 +25,11 @@ export function placeHeaders(
   const kept = throttle.header(tenant);
   if (kept !== null) headers[throttleHeader] = kept;
   return shard === null ? headers : { ...headers, "x-meridian-shard": shard };
+}
+
+/** What a turn that waits for a shard to start tells its reader; `expectedMs` null: it does not. */
+export function waitHeaders(expectedMs: number | null): Record<string, string> {
+  return expectedMs === null ? {} : { [expectedWaitHeader]: String(Math.ceil(expectedMs)) };
 }
 
 /** An outcome as a header: its JSON, escaped to ASCII, without items and body. */

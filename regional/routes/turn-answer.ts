@@ -3,7 +3,7 @@ import { cursorAt } from "../turns/frame-log.ts";
 import type { Cursor } from "../turns/frame-log.ts";
 import type { RunningTurn } from "../turns/running-turn.ts";
 import type { CellDeps } from "./cell-deps.ts";
-import { outcomeHeaders, placeHeaders, respondError } from "./respond.ts";
+import { outcomeHeaders, placeHeaders, respondError, waitHeaders } from "./respond.ts";
 
 const heartbeat = Buffer.from(heartbeatBlock, "utf8");
 
@@ -25,7 +25,7 @@ export async function answerTurn(
   const isDocument = lane === "stateless" && !rendering.stream;
   await (isDocument ? turn.ended() : begunWithin(turn, deps));
   const ending = turn.ending();
-  const headers = placesOf(turn, deps);
+  const headers = { ...placesOf(turn, deps), ...waitHeaders(turn.expectedWaitMs()) };
   if (ending !== null) {
     const { body, outcome } = ending;
     if (outcome.error !== null && (isDocument || !turn.hasBegun())) {

@@ -2,7 +2,7 @@ import type { TryResult } from "#shared/conversation/turn-events.ts";
 import { movePays } from "#shared/routing/next-home.ts";
 import type { Spill } from "#shared/routing/next-home.ts";
 import { predict } from "#shared/routing/predict.ts";
-import type { Selection } from "#shared/routing/score-shard.ts";
+import type { Selection, SelectionInput } from "#shared/routing/score-shard.ts";
 import type { PromptDemand, ShardSpeed, ShardState } from "#shared/routing/shard-state.ts";
 import type { ModelShards } from "./model-shards.ts";
 import { stateOf } from "./shard-entry.ts";
@@ -47,6 +47,16 @@ export function basicTtft(
 ): number {
   const state = { ...stateOf(entry, surroundings, nowMs), errorRatio: 1 };
   return predict(state, prompt, cachedTokens).ttftSeconds;
+}
+
+/** Where the cold shards keep a prompt waiting: when the first of them is expected to run. */
+export function startOf(
+  { candidates }: SelectionInput,
+  { rejected }: Selection & { readonly kind: "none" },
+): { readonly readyInMs?: number } {
+  const cold = new Set(rejected.filter(({ reason }) => reason === "cold").map(({ id }) => id));
+  const times = candidates.filter(({ id }) => cold.has(id)).map(({ readyInMs = 0 }) => readyInMs);
+  return times.length === 0 ? {} : { readyInMs: Math.min(...times) };
 }
 
 /** The state once only `share` of the load is left. */

@@ -4,6 +4,7 @@ import type { QueuePolicy } from "#shared/admission/queue-policy.ts";
 import type { RefusalReason } from "#shared/admission/refusal.ts";
 import type { ShedSubject } from "#shared/admission/shed-cohorts.ts";
 import type { Queued, QueuedTurn } from "#shared/admission/tenant-line.ts";
+import { meetCold } from "#shared/warming/meet-cold.ts";
 import { priorities } from "#shared/config/topology.ts";
 import type { Priority } from "#shared/config/topology.ts";
 import type { NoShardReason } from "#shared/conversation/turn-failure.ts";
@@ -19,14 +20,35 @@ export interface SchedulerOptions {
   readonly policy: QueuePolicy;
   /** Whether another cell of the jurisdiction has shards of the model; then nobody waits here for the first one to come up. */
   readonly hasNeighbour?: (model: string) => boolean;
+  /** What is known beyond this cell's shards, and who starts them; left out: nobody does, and no other cell runs any. */
+  readonly warmth?: Warmth;
   /** Told of every turn that is not dispatched. */
   readonly onRefused?: (model: string, priority: Priority, reason: RefusalReason) => void;
+}
+
+/** The cold side of a cell, as the scheduler needs it. */
+export interface Warmth {
+  /** A prompt found no room on running shards of the model, and cold ones: one of those is wanted. */
+  wanted(model: string): void;
+  /** Whether another cell of the jurisdiction is thought to have a running shard of the model. */
+  hasWarmNeighbour(model: string): boolean;
+}
+
+const noWarmth: Warmth = { wanted: () => {}, hasWarmNeighbour: () => false };
+
+/** Classes for which a cold shard is started because the running ones are full; the others wait for those. */
+const startingClasses: ReadonlySet<Priority> = new Set(["critical", "interactive"]);
+
+/** Why a turn waits for something else than a free slot, and for how long it may. */
+interface Room {
+  readonly expiry: "roomTimeout" | "coldTimeout";
+  readonly msMax?: number;
 }
 
 interface Waiter {
   readonly request: SlotRequest;
   /** What it is told when its time is over, unless that is its deadline. */
-  readonly expiry: "queueTimeout" | "roomTimeout";
+  readonly expiry: "queueTimeout" | Room["expiry"];
   readonly settle: (reply: SlotReply) => void;
   readonly stopTimer: () => void;
 }
@@ -71,6 +93,9 @@ const told: Readonly<Record<RefusalReason, NoShardReason>> = {
   deadlineTooShort: "deadlinePassed",
   deadlinePassed: "deadlinePassed",
   roomTimeout: "unhealthy",
+  coldElsewhere: "cold",
+  coldTooLong: "cold",
+  coldTimeout: "cold",
   draining: "draining",
 };
 
@@ -80,12 +105,14 @@ type Chosen = SlotReply & { readonly kind: "chosen" };
 type NotChosen =
   /** `late`: its deadline has passed; `tooShort`: it would pass before the first token. */
   | { readonly kind: "full" | "blocked" | "late" | "tooShort" }
+  /** None runs; the first that could is expected to in so long, ms. */
+  | { readonly kind: "cold"; readonly readyInMs: number }
   | (SlotReply & { readonly kind: "none" });
 
 /** The scheduler of one cell. */
 export function createScheduler(options: SchedulerOptions): CellScheduler {
   const { book, clock, random, policy } = options;
-  const { hasNeighbour = () => true, onRefused = () => {} } = options;
+  const { hasNeighbour = () => true, onRefused = () => {}, warmth = noWarmth } = options;
   const models = new Map<string, ModelAdmission<Waiter>>();
   for (const { model } of book.statuses(clock.nowMs())) {
     models.set(model, new ModelAdmission<Waiter>(policy));
@@ -116,7 +143,10 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
     if (request.deadlineMs <= nowMs) return { kind: "late" };
     const choice = book.choose(request, nowMs, ceiling);
     if (choice.kind === "none") {
-      const { reason, rejected } = choice;
+      const { readyInMs, reason, rejected } = choice;
+      const isWorthAStart = reason === "cold" || startingClasses.has(request.priority);
+      if (readyInMs !== undefined && isWorthAStart) warmth.wanted(request.model);
+      if (reason === "cold") return { kind: "cold", readyInMs: readyInMs ?? 0 };
       if (reason !== "full") return { kind: "none", reason, rejected };
       const isOwn = rejected.some((one) => ownRejections.has(one.reason));
       return { kind: isOwn ? "blocked" : "full" };
@@ -152,7 +182,8 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
         serve(admission);
       },
     };
-    return { kind: "chosen", slot, rejected, queueWaitMs: Math.max(0, nowMs - enqueuedAtMs) };
+    const queueWaitMs = Math.max(0, nowMs - enqueuedAtMs);
+    return { kind: "chosen", slot, rejected, queueWaitMs };
   }
 
   /** What follows when a turn has left the queue. */
@@ -177,11 +208,18 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
   ): void {
     left(queued);
     const { request, settle } = queued.item;
+    if (reason === "coldTimeout") return void refuse(request, reason, settle, coldRetryMs(request));
     const mayReturn = told[reason] === "shed" || told[reason] === "queueTimeout";
     const retryAfterMs = mayReturn
       ? admission.retryAfterMs(queued.turn.costTokens, clock.nowMs(), unit)
       : undefined;
     refuse(request, reason, settle, retryAfterMs);
+  }
+
+  /** When a start that was not seen to end is worth asking for again, ms. */
+  function coldRetryMs(request: SlotRequest): number {
+    const choice = book.choose(request, clock.nowMs());
+    return Math.max(1_000, (choice.kind === "none" ? choice.readyInMs : undefined) ?? 0);
   }
 
   /** Whether turns wait for the first shard of their model to come up. */
@@ -199,6 +237,8 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
       case "full":
       case "blocked":
         return reply.kind;
+      case "cold":
+        return "full";
       case "late":
       case "tooShort":
         drop(admission, queued, deadlineReasons[reply.kind]);
@@ -212,7 +252,8 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
         break;
     }
     left(queued);
-    settle(reply);
+    const isColdWait = queued.item.expiry === "coldTimeout";
+    settle(isColdWait && reply.kind === "chosen" ? { ...reply, isColdWait } : reply);
     return "gone";
   }
 
@@ -224,7 +265,7 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
   function enqueue(
     request: SlotRequest,
     admission: ModelAdmission<Waiter>,
-    isRoom: boolean,
+    room: Room | null,
     reply: (reply: SlotReply) => void,
   ): () => void {
     const nowMs = clock.nowMs();
@@ -240,7 +281,12 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
     const predict = (share: number) => book.foresee(request, share, nowMs);
     const { decision, evicted } = admission.admit(
       turn,
-      { waitingInCell: waitingCount, isRoom, predict },
+      {
+        waitingInCell: waitingCount,
+        isRoom: room !== null,
+        ...(room?.msMax === undefined ? {} : { roomMsMax: room.msMax }),
+        predict,
+      },
       nowMs,
     );
     if (decision.kind === "refuse") {
@@ -248,7 +294,7 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
       return refuse(request, decision.reason, reply, wait);
     }
     if (evicted !== null) drop(admission, evicted, "displaced");
-    const expiry = isRoom ? "roomTimeout" : "queueTimeout";
+    const expiry = room?.expiry ?? "queueTimeout";
     const stopTimer = clock.after(decision.expiresAtMs - nowMs, () => {
       drop(admission, queued, clock.nowMs() >= deadlineMs ? "deadlinePassed" : expiry);
     });
@@ -257,6 +303,25 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
     return () => {
       if (admission.queue.remove(queued)) left(queued);
     };
+  }
+
+  /** What becomes of a turn that finds none but cold shards. */
+  function meet(
+    request: SlotRequest,
+    readyInMs: number,
+    admission: ModelAdmission<Waiter>,
+    reply: (reply: SlotReply) => void,
+  ): () => void {
+    const { deadlineMs, mayMove = false, model } = request;
+    const hasWarmNeighbour = mayMove && warmth.hasWarmNeighbour(model);
+    const nowMs = clock.nowMs();
+    const decision = meetCold({ readyInMs, deadlineMs, mayMove, hasWarmNeighbour }, nowMs);
+    if (decision.kind !== "wait") {
+      return refuse(request, decision.reason, reply, decision.retryAfterMs);
+    }
+    request.onColdWait?.(readyInMs);
+    const room: Room = { expiry: "coldTimeout", msMax: decision.expiresAtMs - nowMs };
+    return enqueue(request, admission, room, reply);
   }
 
   function acquire(request: SlotRequest, reply: (reply: SlotReply) => void): () => void {
@@ -273,19 +338,22 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
     }
     const priority = classOf(request);
     // Whoever waits already, no less important, is served first, also when a slot is free for this one.
-    const chosen: Chosen | NotChosen = admission.queue.isFirst(priority)
-      ? choose(request, nowMs, admission.queue.ceilingOf(priority), admission)
-      : { kind: "full" };
+    const chosen: Chosen | NotChosen =
+      admission.queue.isFirst(priority) || isCold(request.model)
+        ? choose(request, nowMs, admission.queue.ceilingOf(priority), admission)
+        : { kind: "full" };
     switch (chosen.kind) {
       case "late":
       case "tooShort":
         return refuse(request, deadlineReasons[chosen.kind], reply);
       case "full":
       case "blocked":
-        return enqueue(request, admission, false, reply);
+        return enqueue(request, admission, null, reply);
+      case "cold":
+        return meet(request, chosen.readyInMs, admission, reply);
       case "none":
         if (chosen.reason === "unhealthy" && isStarting(request.model, admission)) {
-          return enqueue(request, admission, true, reply);
+          return enqueue(request, admission, { expiry: "roomTimeout" }, reply);
         }
         break;
       case "chosen":
@@ -293,6 +361,14 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
     }
     reply(chosen);
     return () => {};
+  }
+
+  /** Whether nothing of the model runs here and something could. */
+  function isCold(model: string): boolean {
+    const own = book.statuses(clock.nowMs()).filter((shard) => shard.model === model);
+    return (
+      !own.some(({ isUsable }) => isUsable) && own.some(({ life }) => (life.readyInMs ?? 0) > 0)
+    );
   }
 
   function freeSlots(model: string): number {
@@ -318,8 +394,11 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
     },
     wake() {
       for (const [model, admission] of models) {
-        for (const queued of admission.tick(clock.nowMs(), () => freeSlots(model))) {
-          evict(admission, queued, "longQueue");
+        // Those that wait for a start wait for no other turn: theirs is no long queue.
+        if (!isCold(model)) {
+          for (const queued of admission.tick(clock.nowMs(), () => freeSlots(model))) {
+            evict(admission, queued, "longQueue");
+          }
         }
         serve(admission);
       }

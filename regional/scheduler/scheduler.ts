@@ -32,6 +32,10 @@ export interface SlotRequest {
   readonly isLaterTurn?: boolean;
   /** The client has some of the answer already: it goes on before anything that has not begun. */
   readonly hasBegun?: boolean;
+  /** Another cell may take it; not unless it is said. */
+  readonly mayMove?: boolean;
+  /** Told once when it begins to wait for a shard to start, with the expected time, ms. */
+  readonly onColdWait?: (expectedMs: number) => void;
 }
 
 /** A shard that could have been chosen. */
@@ -63,6 +67,8 @@ export type SlotReply =
       readonly slot: Slot;
       readonly rejected: readonly RejectedCandidate[];
       readonly queueWaitMs: number;
+      /** Whether it waited for a shard to start. */
+      readonly isColdWait?: boolean;
     }
   | {
       readonly kind: "none";

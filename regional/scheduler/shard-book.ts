@@ -18,10 +18,12 @@ import type { Selection, SelectionInput } from "#shared/routing/score-shard.ts";
 import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
 import { uncachedTokens, workOf } from "#shared/routing/shard-state.ts";
 import type { PromptDemand } from "#shared/routing/shard-state.ts";
+import type { LifecycleView } from "#shared/warming/shard-lifecycle.ts";
 import { answerEndOf } from "../health/answer-end.ts";
 import type { ShardHealth } from "../health/shard-health.ts";
+import type { ShardLives } from "../warming/shard-lives.ts";
 import type { ProbeResult } from "../ports/engine.ts";
-import { basicTtft, spillOf, verdictOf, withLoad } from "./book-decisions.ts";
+import { basicTtft, spillOf, startOf, verdictOf, withLoad } from "./book-decisions.ts";
 import { createAnswerLengths } from "./answer-lengths.ts";
 import { createHomeMemory } from "./home-memory.ts";
 import { createModelShards } from "./model-shards.ts";
@@ -59,6 +61,9 @@ export interface ShardStatus {
   readonly isDraining: boolean;
   /** Whether its last sign was one of life. */
   readonly isAlive: boolean;
+  /** Whether it runs. */
+  readonly life: LifecycleView;
+  /** Whether a prompt may go there now, when it has room. */
   readonly isUsable: boolean;
 }
 
@@ -99,7 +104,7 @@ export interface ShardBook {
   /** The shard has answered a synthetic prompt: if its breaker is open, it need not be for long. */
   canaried(shard: ShardId, nowMs: number): void;
   /** Takes the shard out of every choice, or puts it back; what runs on it goes on. */
-  setDraining(shard: ShardId, isDraining: boolean): void;
+  setDraining(shard: ShardId, isDraining: boolean, nowMs: number): void;
   /** Turns in flight on all shards of a model. */
   runningOf(model: string): number;
   statuses(nowMs: number): readonly ShardStatus[];
@@ -113,11 +118,15 @@ export interface ShardBookOptions {
   readonly policy: BreakerPolicy;
   /** What answers say of their shards; none: all are whole. */
   readonly health?: Pick<ShardHealth, "weightOf" | "answered">;
+  /** Which shards run; none: all do. */
+  readonly lives?: Pick<ShardLives, "note" | "view">;
 }
+
+const alwaysReady: LifecycleView = { lifecycle: "ready", reason: "assumedReady", readyInMs: 0 };
 
 /** The book of one cell. */
 export function createShardBook(options: ShardBookOptions): ShardBook {
-  const { contextTokensMax, health, jurisdiction, policy, random } = options;
+  const { contextTokensMax, health, jurisdiction, lives, policy, random } = options;
   const lengths = createAnswerLengths();
   const homes = createHomeMemory();
   const groups = new Map<string, ModelShards>();
@@ -130,6 +139,7 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
         policy,
         contextTokensMax: contextTokensMax(model),
         healthOf: (shard) => health?.weightOf(shard) ?? 1,
+        lifeOf: (shard, nowMs) => lives?.view(shard, false, nowMs) ?? alwaysReady,
       }),
     );
   }
@@ -168,6 +178,7 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
   function statusOf(entry: ShardEntry, nowMs: number): ShardStatus {
     const { breaker, description, isAlive, isDraining, own } = entry;
     const state = stateOf(entry, groupOf(description.model).surroundings, nowMs);
+    const isBroken = viewAt(breaker, nowMs).kind === "open";
     return {
       id: description.id,
       model: description.model,
@@ -182,7 +193,8 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
       workTokens: state.workTokens,
       isDraining,
       isAlive,
-      isUsable: state.isAdmitting && isAlive && !isDraining,
+      life: lives?.view(description.id, isBroken, nowMs) ?? alwaysReady,
+      isUsable: state.isAdmitting && isAlive && !isDraining && (state.readyInMs ?? 0) === 0,
     };
   }
 
@@ -276,7 +288,7 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
       const input = { candidates: group.states(nowMs), cachedTokens, prompt };
       const mayOverflow = onlyShard === undefined && prompt.allowed !== null;
       const { isOverflow, selection } = select(input, mayOverflow);
-      if (selection.kind === "none") return selection;
+      if (selection.kind === "none") return { ...selection, ...startOf(input, selection) };
       const { chosen, reason, rejected, runnersUp } = selection;
       const entry = entryOf(chosen.id);
       const cached = cachedTokens[chosen.index] ?? 0;
@@ -353,6 +365,7 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
         nowMs,
       );
       groupOf(entry.description.model).sent(entry, demand.promptKeys);
+      lives?.note(shard, { kind: "sent" }, nowMs);
       step(entry, { kind: "dispatch" }, nowMs);
       return {
         shard,
@@ -365,6 +378,7 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
     },
     firstToken(dispatch, nowMs) {
       if (dispatch.firstTokenAtMs !== null) return;
+      lives?.note(dispatch.shard, { kind: "spoke" }, nowMs);
       releasePrefill(dispatch, nowMs);
       noteTtft(dispatch, (nowMs - dispatch.beganAtMs) / 1_000, nowMs);
     },
@@ -374,6 +388,11 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
       const { own } = entry;
       const kind = verdictOf(result);
       const isUnanswered = dispatch.firstTokenAtMs === null;
+      if (isUnanswered && kind === "success") lives?.note(shard, { kind: "spoke" }, nowMs);
+      if (result.kind === "failed" && result.failure.reason === "cold") {
+        lives?.note(shard, { kind: "foundCold" }, nowMs);
+      }
+      lives?.note(shard, { kind: "ended" }, nowMs);
       releasePrefill(dispatch, nowMs);
       if (isUnanswered && kind !== "release") {
         const seconds = (nowMs - dispatch.beganAtMs) / 1_000;
@@ -399,8 +418,6 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
         const waitMs = Math.min(saturatedMsMax, failure.retryAfterMs ?? saturatedMsDefault);
         entry.saturatedUntilMs = nowMs + waitMs;
       }
-      // Nobody asks a cold shard again and again: one prompt has told it that it is wanted.
-      if (failure.reason === "cold") entry.saturatedUntilMs = nowMs + saturatedMsMax;
     },
     ownOf(id) {
       const { inFlight, kvTokens } = entryOf(id).own;
@@ -432,8 +449,9 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
     canaried(id, nowMs) {
       proveAlive(entryOf(id), nowMs);
     },
-    setDraining(id, isDraining) {
+    setDraining(id, isDraining, nowMs) {
       entryOf(id).isDraining = isDraining;
+      lives?.note(id, { kind: "drain", isDraining }, nowMs);
     },
     runningOf: (model) =>
       (groups.get(model)?.entries ?? []).reduce((sum, { own }) => sum + own.inFlight, 0),

@@ -33,9 +33,11 @@ export type ShardChoice =
     }
   | {
       readonly kind: "none";
-      /** `full`: waiting helps; `unhealthy`: there are shards, none may be used now; `noShard`: none fits. */
-      readonly reason: "full" | "unhealthy" | "noShard";
+      /** `full`: waiting helps; `cold`: none runs, some could; `unhealthy`: there are shards, none may be used now; `noShard`: none fits. */
+      readonly reason: "full" | "cold" | "unhealthy" | "noShard";
       readonly rejected: readonly RejectedShard[];
+      /** Where some are cold: expected time until the first of them runs, ms. */
+      readonly readyInMs?: number;
     };
 
 /** The prompt on its shard, tokens. */

@@ -47,7 +47,7 @@ export function createShardDrains(options: ShardDrainsOptions): ShardDrains {
     const shard = own.get(record.shard);
     if (shard === undefined) continue;
     records.set(shard, record);
-    book.setDraining(shard, true);
+    book.setDraining(shard, true, nowMs());
   }
 
   function replace(next: Map<ShardId, DrainRecord>): void {
@@ -59,14 +59,14 @@ export function createShardDrains(options: ShardDrainsOptions): ShardDrains {
     drain(shard, deadlineMs) {
       const sinceMs = records.get(shard)?.sinceMs ?? nowMs();
       replace(new Map(records).set(shard, { shard, sinceMs, deadlineMs }));
-      book.setDraining(shard, true);
+      book.setDraining(shard, true, nowMs());
     },
     undrain(shard) {
       if (!records.has(shard)) return;
       const next = new Map(records);
       next.delete(shard);
       replace(next);
-      book.setDraining(shard, false);
+      book.setDraining(shard, false, nowMs());
       onUndrained();
     },
     states: () =>

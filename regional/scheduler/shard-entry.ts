@@ -12,6 +12,7 @@ import { noTokenRate } from "#shared/routing/held-tokens.ts";
 import type { TokenRate } from "#shared/routing/held-tokens.ts";
 import type { ShardSpeed, ShardState } from "#shared/routing/shard-state.ts";
 import { startSpeed } from "#shared/routing/speed-profiles.ts";
+import type { LifecycleView } from "#shared/warming/shard-lifecycle.ts";
 
 /** Batch at which a token's price is taken: engines are bought to run about this full (our choice). */
 const pricedBatch = 32;
@@ -68,7 +69,8 @@ export function createShardEntry(description: ShardDescription, position: number
     breaker: newBreaker(),
     saturatedUntilMs: 0,
     isDraining: false,
-    isAlive: false,
+    // Asking a shard that its platform takes down when nobody asks would keep it up: prompts alone tell of it.
+    isAlive: description.scaleToZeroSeconds !== undefined,
     wasGone: false,
     ratio: neutralErrorRatio,
     foreign: null,
@@ -86,17 +88,20 @@ export interface ShardSurroundings {
   readonly policy: BreakerPolicy;
   /** What the shard's answers leave of its weight, 0..1. */
   readonly healthOf: (shard: ShardId) => number;
+  /** Whether it runs. */
+  readonly lifeOf: (shard: ShardId, nowMs: number) => LifecycleView;
 }
 
 /** The shard as the selection sees it at `nowMs`. */
 export function stateOf(
   entry: ShardEntry,
-  { contextTokensMax, healthOf, jurisdiction, policy }: ShardSurroundings,
+  { contextTokensMax, healthOf, jurisdiction, lifeOf, policy }: ShardSurroundings,
   nowMs: number,
 ): ShardState {
   const { breaker, description, own } = entry;
   const { concurrentRequestsMax, id, kvTokensMax, model, revision } = description;
   const foreign = foreignAt(entry.foreign, nowMs);
+  const life = lifeOf(id, nowMs);
   return {
     id,
     model,
@@ -106,7 +111,10 @@ export function stateOf(
     isDraining: entry.isDraining,
     // Half open, no prompt is risked on a shard that does not even answer a probe.
     isAdmitting:
-      isAdmitting(breaker, nowMs) && (entry.isAlive || viewAt(breaker, nowMs).kind === "closed"),
+      life.lifecycle !== "failed" &&
+      isAdmitting(breaker, nowMs) &&
+      (entry.isAlive || viewAt(breaker, nowMs).kind === "closed"),
+    readyInMs: life.readyInMs ?? 0,
     weight:
       Math.min(breakerWeight(breaker, nowMs, policy), healthOf(id)) *
       reportWeight(entry.foreign, nowMs),

@@ -58,7 +58,7 @@ export interface RunningTurn {
   /** Without the prompt once the turn has ended. */
   readonly request: TurnRequest;
   readonly frames: FrameLog;
-  /** Resolves when the head of an answer can be sent: the first piece is there, or the turn has ended. */
+  /** Resolves when the head of an answer can be sent: the first piece is there, the turn has ended, or it waits for a cold shard. */
   begun(): Promise<void>;
   ended(): Promise<TurnEnding>;
   /** Null while it runs. */
@@ -66,6 +66,8 @@ export interface RunningTurn {
   /** Whether the shard had answered at all when the turn ended, or now. */
   hasBegun(): boolean;
   shard(): ShardId | null;
+  /** While it waits for a shard to start: how long that was expected to take when it began to wait, ms; else null. */
+  expectedWaitMs(): number | null;
   tick(): void;
   /** Gives the turn up; null when the client went. Nothing happens to one that has ended. */
   abort(error: ErrorOutcome | null): void;
@@ -108,6 +110,7 @@ export function startTurn(
   let spill: Spill | null = null;
   let stopChoosing = (): void => {};
   let isPaused = false;
+  let expectedWait: number | null = null;
   let readers = 0;
   /** Shards that broke off with this prompt: whether they died is being asked. */
   const suspected: Promise<void>[] = [];
@@ -226,6 +229,11 @@ export function startTurn(
       completionTokensMax: request.engine.completionTokensMax,
       isLaterTurn: isLater,
       hasBegun: state.isBegun || request.resume !== null,
+      mayMove: request.hop === 0,
+      onColdWait(expectedMs) {
+        expectedWait = expectedMs;
+        begunSignal.resolve();
+      },
     };
   }
 
@@ -396,6 +404,7 @@ export function startTurn(
     ending: () => ending,
     hasBegun: () => state.isBegun || state.firstTokenAtMs !== null,
     shard: () => state.shard,
+    expectedWaitMs: () => (state.shard === null ? expectedWait : null),
     tick: () => feed({ kind: "tick", isPaused }),
     abort: (error) => feed({ kind: "abort", error }),
     handOver: (error) => feed({ kind: "handOver", error }),

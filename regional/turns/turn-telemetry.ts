@@ -7,6 +7,8 @@ import type { Clock } from "../ports/clock.ts";
 import type { TurnObserver } from "./turn-observer.ts";
 import type { UsageQueue } from "./usage-queue.ts";
 
+/** Bounds of waits for a start, seconds. */
+const coldBounds = [0.5, 1, 2.5, 5, 10, 20, 40, 70, 120, 260, 525];
 /** Bounds of times to the first token and of waits, seconds: from a warm cache to the first-token timeout. */
 const secondsBounds = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 45];
 
@@ -49,6 +51,12 @@ export function createTurnTelemetry(options: TurnTelemetryOptions): TurnObserver
     secondsBounds,
   );
 
+  const coldWait = metrics.histogram(
+    "meridian_cold_wait_seconds",
+    "Waits of turns for a shard to start.",
+    coldBounds,
+  );
+
   function countTokens(model: string, { usage: used }: TurnOutcome): void {
     tokens.add({ model, kind: "prompt" }, used.promptTokens);
     tokens.add({ model, kind: "cached" }, used.cachedTokens);
@@ -77,7 +85,21 @@ export function createTurnTelemetry(options: TurnTelemetryOptions): TurnObserver
 
   return {
     decided(request, reply) {
-      if (reply.kind === "none") return selections.add({ reason: reply.reason });
+      const { model } = request.engine;
+      if (reply.kind === "none") {
+        if (reply.reason === "cold") {
+          const { requestId, tenant, turnId } = request;
+          log("info", "cold_refused", { requestId, tenant, turnId, reason: reply.reason });
+        }
+        return selections.add({ reason: reply.reason });
+      }
+      if (reply.isColdWait === true) {
+        const { requestId, tenant, turnId } = request;
+        const { queueWaitMs, slot } = reply;
+        coldWait.observe({ model }, queueWaitMs / 1_000);
+        const about = { requestId, tenant, turnId, shard: slot.shard, reason: "coldStart" };
+        log("info", "cold_waited", { ...about, queueWaitMs });
+      }
       const { predicted, reason, runnersUp, score, shard } = reply.slot;
       selections.add({ reason });
       const { requestId, tenant, turnId } = request;

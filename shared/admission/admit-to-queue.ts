@@ -10,6 +10,8 @@ export interface QueueLoad {
   readonly canDisplace: boolean;
   /** Whether it would wait for the first shard of its model, not for a free one. */
   readonly isRoom: boolean;
+  /** How long it may wait for that one, ms; the policy's time by default. */
+  readonly roomMsMax?: number;
   /** Asked only when there is a place, and a shard to wait for. */
   readonly foresee: () => FinishDecision;
 }
@@ -50,7 +52,9 @@ export function admitToQueue(
   }
   const finish = load.isRoom ? null : load.foresee();
   if (finish?.kind === "refuse") return { kind: "refuse", reason: finish.reason };
-  const waitMsMax = load.isRoom ? policy.roomMsMax : policy.waitMsMax[turn.priority];
+  const waitMsMax = load.isRoom
+    ? (load.roomMsMax ?? policy.roomMsMax)
+    : policy.waitMsMax[turn.priority];
   const expiresAtMs = Math.min(turn.deadlineMs, nowMs + waitMsMax);
   return { kind: "wait", reason: isFull ? "displaces" : "roomLeft", expiresAtMs };
 }

@@ -33,6 +33,8 @@ export interface AdmissionContext {
   readonly waitingInCell: number;
   /** Whether it waits for the first shard of the model to come up: nothing can be foreseen then. */
   readonly isRoom: boolean;
+  /** How long it may wait for that, ms; the policy's time by default. */
+  readonly roomMsMax?: number;
   /** Times of the prompt at a share of the present load, 0..1; null where nothing can be predicted. */
   readonly predict: (loadShare: number) => FinishInput["predicted"];
 }
@@ -145,6 +147,7 @@ export class ModelAdmission<T> {
         canDisplace: victim !== null,
         foresee: () => this.#foresee(turn, context, nowMs),
         isRoom: context.isRoom,
+        ...(context.roomMsMax === undefined ? {} : { roomMsMax: context.roomMsMax }),
       },
       nowMs,
       this.#policy,

@@ -1,7 +1,7 @@
 /**
  * Why a turn was not dispatched: metric label, log field and assertion. *Rejected*, never queued: `shed`, `predictedLate`,
- * `waitTooLong`, `deadlineTooShort`, `modelQueueFull`, `cellQueueFull`, and `deadlinePassed` where it came too late. *Evicted*,
- * queued and then removed: `queueTimeout`, `displaced`, `longQueue`, `roomTimeout`, and `deadlinePassed` where it waited.
+ * `waitTooLong`, `deadlineTooShort`, `coldElsewhere`, `coldTooLong`, `modelQueueFull`, `cellQueueFull`, and `deadlinePassed` where it came too late. *Evicted*,
+ * queued and then removed: `queueTimeout`, `displaced`, `longQueue`, `roomTimeout`, `coldTimeout`, and `deadlinePassed` where it waited.
  */
 export type RefusalReason =
   /** It is in the share of arrivals that is shed. */
@@ -23,4 +23,10 @@ export type RefusalReason =
   | "longQueue"
   /** No shard of its model came up while it waited for the first one. */
   | "roomTimeout"
+  /** Only cold shards, and a running one in another cell. */
+  | "coldElsewhere"
+  /** Only cold shards, none of which is expected to run before the deadline. */
+  | "coldTooLong"
+  /** No cold shard had started when it had waited for one long enough. */
+  | "coldTimeout"
   | "draining";

@@ -23,7 +23,7 @@ export type ShardFailure =
   /** 429: alive, but full. */
   | { readonly reason: "saturated"; readonly status: number; readonly retryAfterMs?: number }
   /** It is not running yet: alive, and of no use for this prompt. */
-  | { readonly reason: "cold"; readonly status: number }
+  | { readonly reason: "cold"; readonly status: number; readonly retryAfterMs?: number }
   | { readonly reason: "serverError"; readonly status: number }
   /** Redirects, 401, 403, 404, …: ours to repair, not the client's. */
   | { readonly reason: "unexpectedStatus"; readonly status: number }
@@ -36,6 +36,8 @@ export type NoShardReason =
   | "noShard"
   /** There are shards, and none of them may be used now. */
   | "unhealthy"
+  /** None runs, and the start of one is not worth waiting for. */
+  | "cold"
   /** The queue for the model is full, or longer than the turn may wait. */
   | "queueFull"
   /** The cell is overloaded and serves other turns before this one. */
@@ -125,6 +127,12 @@ export function noShardError(
     case "noShard":
     case "unhealthy":
       return noCapacityError(policy);
+    case "cold":
+      return {
+        code: "no_capacity_in_jurisdiction",
+        message: "The shards that serve this model are being started. Try again later.",
+        retryAfterMs: retryAfterMs ?? policy.noCapacityRetryAfterMs,
+      };
     case "queueFull":
     case "queueTimeout":
       return {

@@ -413,14 +413,16 @@ function failShard(state: TurnState, failure: ShardFailure, context: TurnContext
   const isHopeless = failure.reason === "clientFault" && state.try.agreement !== null;
   const isSeenByClient = isSeen(state, context);
   const isSpent = isHopeless || failed.continuations > policy.continuationsMax;
-  const isRetry = !state.isBegun && failure.reason !== "drained";
+  const isRetry = !state.isBegun && failure.reason !== "drained" && failure.reason !== "cold";
   if (isSpent || state.triesInVain >= policy.triesMax || (isRetry && !mayRetry(state, context))) {
     const error = isSeenByClient ? interruptedError : failureError(failure, policy);
     const mayMove = !isSpent && (isSeenByClient || cellCodes.has(error.code));
     const reason = isSeenByClient ? "interrupted" : "triesExhausted";
     return finishWith(failed, released, reason, { status: "failed", error, mayMove });
   }
-  const { excluded } = state;
+  // A cold shard is not to be tried again and again; its scheduler knows by now that it is cold, and gives it once it runs.
+  const excluded =
+    failure.reason === "cold" ? state.excluded.filter((id) => id !== state.shard) : state.excluded;
   const choose: TurnEffect = isRetry
     ? { kind: "chooseShard", excluded, retryDelayMs: retryDelayMs(context) }
     : { kind: "chooseShard", excluded };

@@ -12,6 +12,7 @@ export type FilterReason =
   | "draining"
   | "breaker"
   | "unhealthy"
+  | "cold"
   | "ceiling";
 
 /** Share of KV memory above which engines begin to preempt: llm-d's 0.8 and vLLM's practice, ours between. */
@@ -56,6 +57,8 @@ export function filterShard(
   if (!state.isAdmitting) return "breaker";
   // Written so that a weight that is no number is refused as well.
   if (!(state.weight > 0)) return "unhealthy";
+  // Who waits for its start waits in the cell, where a shard that becomes free sooner is free to take the prompt.
+  if ((state.readyInMs ?? 0) > 0) return "cold";
   if (state.inFlight === 0) return null;
   const { ceilings, ttftSloSeconds } = policy;
   // The promise of the interactive class measures prefill in front for all: a ceiling compares classes on one scale.

@@ -39,8 +39,8 @@ export type Selection =
     }
   | {
       readonly kind: "none";
-      /** `full`: waiting helps; `unhealthy`: there are shards, none may be used now; `noShard`: none fits. */
-      readonly reason: "full" | "unhealthy" | "noShard";
+      /** `full`: waiting helps; `cold`: none runs, some could; `unhealthy`: there are shards, none may be used now; `noShard`: none fits. */
+      readonly reason: "full" | "cold" | "unhealthy" | "noShard";
       readonly rejected: readonly RejectedShard[];
     };
 
@@ -79,6 +79,7 @@ export function selectShard(
   const eligible: number[] = [];
   const rejected: RejectedShard[] = [];
   let isFull = false;
+  let isCold = false;
   let isUnhealthy = false;
   for (let index = 0; index < candidates.length; index += 1) {
     const state = candidates[index];
@@ -90,10 +91,11 @@ export function selectShard(
     }
     rejected.push({ id: state.id, reason });
     if (reason === "ceiling") isFull = true;
+    else if (reason === "cold") isCold = true;
     else if (passing.has(reason)) isUnhealthy = true;
   }
   if (eligible.length === 0) {
-    const reason = isFull ? "full" : isUnhealthy ? "unhealthy" : "noShard";
+    const reason = isFull ? "full" : isCold ? "cold" : isUnhealthy ? "unhealthy" : "noShard";
     return { kind: "none", reason, rejected };
   }
   const load = loadOf(input, eligible);

@@ -27,6 +27,8 @@ export interface ShardState {
   readonly isDraining: boolean;
   /** Whether its breaker lets one more request through now. */
   readonly isAdmitting: boolean;
+  /** Expected time until it runs, where it does not, ms; absent or 0: it does. Prompts do not go to a shard that is not running. */
+  readonly readyInMs?: number;
   /** Health weight, 0..1; a shard of weight 0 is not chosen. */
   readonly weight: number;
   readonly speed: ShardSpeed;

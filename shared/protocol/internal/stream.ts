@@ -24,6 +24,12 @@ export const overloadHeader = "x-overload";
 /** The cell's degradation level, 0 to 4, on each answer about a turn; the edge passes it on. */
 export const levelHeader = "x-meridian-level";
 
+/**
+ * On an answer that waits for a shard to start: how long that is expected to take from then on, ms; the edge passes it on. Absent
+ * where nothing is waited for.
+ */
+export const expectedWaitHeader = "x-meridian-expected-wait-ms";
+
 /** Shares of the classes, in hundredths, that a cell wants not to be sent (shared/overload/throttle.ts); absent for none. */
 export const throttleHeader = "x-meridian-throttle";
 

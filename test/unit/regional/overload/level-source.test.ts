@@ -15,6 +15,7 @@ function aShard(id: string, changes: Partial<ShardStatus> = {}): ShardStatus {
     saturation: 0,
     isDraining: false,
     isUsable: true,
+    life: { lifecycle: "ready", reason: "answers", readyInMs: 0 },
     ...changes,
   } as unknown as ShardStatus;
 }

@@ -185,7 +185,7 @@ describe("a tenant's shuffle set in a cell", () => {
     for (const trouble of ["load", "drain"] as const) {
       const book = aBook(8);
       for (const shard of own) {
-        if (trouble === "drain") book.setDraining(shard, true);
+        if (trouble === "drain") book.setDraining(shard, true, 0);
         else book.begin(chosen(book.choose(aRequest({ onlyShard: shard }), 0)), 0);
       }
       const next = chosen(book.choose(aRequest(), 0));

@@ -169,7 +169,7 @@ describe("the book of a cell's shards", () => {
   it("keeps to the named shard, or says why it may not be used", ({ expect }) => {
     const book = aBook();
     expect(chosen(book.choose(aRequest({ onlyShard: shardB }), 0)).shard).toBe(shardB);
-    book.setDraining(shardB, true);
+    book.setDraining(shardB, true, 0);
     expect(book.choose(aRequest({ onlyShard: shardB }), 0)).toMatchObject({
       kind: "none",
       rejected: [
