@@ -11,13 +11,17 @@ export interface TurnContext {
   readonly conditions: TurnConditions;
 }
 
+/** Shards that are tried of a turn that another cell has passed on: docs/decisions/0013-one-retry-after-a-hop.md. */
+const triesAfterHopMax = 2;
+
 /**
- * Whether another shard may be tried before the first token: one that the budget pays for, that is predicted to end before the
- * deadline, and in the first cell that the turn came to. One layer retries; what another cell passed on is tried once.
+ * Whether another shard may be tried before the first token: one that the budget pays for and that is predicted to end before
+ * the deadline. What another cell has passed on is tried once more and no oftener, as two cells would multiply their tries.
  */
 export function mayRetry(state: TurnState, { conditions, nowMs, request }: TurnContext): boolean {
   const endMs = state.try.plan?.endMs ?? 0;
-  return conditions.mayRetry && !(request.hop > 0) && request.deadlineMs - nowMs > endMs;
+  if (request.hop > 0 && state.triesInVain >= triesAfterHopMax) return false;
+  return conditions.mayRetry && request.deadlineMs - nowMs > endMs;
 }
 
 /** How long a retry waits, ms. */

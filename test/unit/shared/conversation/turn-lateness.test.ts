@@ -89,10 +89,12 @@ describe("a retry", () => {
     expect(soon.feed(failed({ reason: "cut" })).reason).toBe("retried");
   });
 
-  it("is not made in a cell that another one has passed the turn on to", ({ expect }) => {
+  it("is made once in a cell that another one has passed the turn on to", ({ expect }) => {
     const run = aRun();
     Object.assign(run.request, { hop: 1 });
     run.feed(start, chosenWith("a"), failed({ reason: "unreachable" }));
+    expect(run.reason).toBe("retried");
+    run.feed(chosenWith("b"), failed({ reason: "unreachable" }, 2));
     expect(run.reason).toBe("triesExhausted");
   });
 
