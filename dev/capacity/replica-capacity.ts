@@ -36,15 +36,13 @@ export function usefulBatch(hardware: ReplicaHardware, contextTokens: number): U
   return { sequences, boundBy: inMemory < concurrentRequestsMax ? "kvMemory" : "slots" };
 }
 
-/**
- * Requests per second of these requests' mean that the fleet can do: `1 / (uncached/P + out*ITL(b)/b)` summed over the shards,
- * with every prefix cached that one infinite cache would have. What `--load 1` means; a policy that caches less is overloaded
- * before that. An estimate: real batches interfere.
- */
-export function fleetCapacity(
-  requests: readonly TraceRequest[],
-  fleet: readonly ReplicaHardware[],
-): number {
+interface TokenMeans {
+  readonly input: number;
+  readonly uncached: number;
+  readonly output: number;
+}
+
+function tokenMeans(requests: readonly TraceRequest[]): TokenMeans {
   const seen = new Set<number>();
   let [input, uncached, output] = [0, 0, 0];
   for (const { chunks, inputTokens, outputTokens } of requests) {
@@ -56,11 +54,29 @@ export function fleetCapacity(
     output += outputTokens;
   }
   const count = Math.max(1, requests.length);
-  const context = Math.max(1, (input + output / 2) / count);
+  return { input: input / count, uncached: uncached / count, output: output / count };
+}
+
+/** Tokens of a prompt that have to be computed with one infinite cache, mean. */
+export function uncachedTokens(requests: readonly TraceRequest[]): number {
+  return tokenMeans(requests).uncached;
+}
+
+/**
+ * Requests per second of these requests' mean that the fleet can do: `1 / (uncached/P + out*ITL(b)/b)` summed over the shards,
+ * with every prefix cached that one infinite cache would have. What `--load 1` means; a policy that caches less is overloaded
+ * before that. An estimate: real batches interfere.
+ */
+export function fleetCapacity(
+  requests: readonly TraceRequest[],
+  fleet: readonly ReplicaHardware[],
+): number {
+  const { input, output, uncached } = tokenMeans(requests);
+  const context = Math.max(1, input + output / 2);
   return fleet.reduce((sum, shard) => {
     const batch = usefulBatch(shard, context).sequences;
-    const prefillSeconds = ((uncached / count) * shard.profile.computeMsPerToken) / 0.85 / 1_000;
-    const decodeSeconds = ((output / count) * itlSeconds(shard, batch, context)) / batch;
+    const prefillSeconds = (uncached * shard.profile.computeMsPerToken) / 0.85 / 1_000;
+    const decodeSeconds = (output * itlSeconds(shard, batch, context)) / batch;
     return sum + 1 / (prefillSeconds + decodeSeconds);
   }, 0);
 }

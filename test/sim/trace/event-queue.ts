@@ -1,7 +1,15 @@
 /** What happens at a moment of virtual time; `target` is a request or a shard by position. */
 export interface Happening {
   readonly atMs: number;
-  readonly kind: "arrive" | "runEnd" | "refused" | "faultBegins" | "faultEnds" | "look";
+  readonly kind:
+    | "arrive"
+    | "runEnd"
+    | "refused"
+    | "faultBegins"
+    | "faultEnds"
+    | "shardReady"
+    | "shardLeaves"
+    | "look";
   readonly target: number;
 }
 

@@ -35,13 +35,15 @@ export interface SimulateOptions {
   readonly out: string | null;
 }
 
-function required(name: string, value: string | undefined): string {
+/** The value of an option that has to be there. @throws UsageError */
+export function required(name: string, value: string | undefined): string {
   if (value === undefined || value === "")
     throw new UsageError(`${name}: got nothing, wanted a value`);
   return value;
 }
 
-function wholeNumber(name: string, text: string, least: number, most: number): number {
+/** @throws UsageError unless the text is a whole number within bounds. */
+export function wholeNumber(name: string, text: string, least: number, most: number): number {
   const value = Number(text);
   if (/^\d+$/.test(text) && value >= least && value <= most) return value;
   throw new UsageError(`${name}: got ${text}, wanted a whole number from ${least} to ${most}`);
@@ -77,7 +79,8 @@ function oneOf<Name extends string>(option: string, text: string, names: readonl
   throw new UsageError(`${option}: got ${text}, wanted one of ${names.join(", ")}`);
 }
 
-function readMix(text: string): readonly number[] {
+/** Four shares of classes. @throws UsageError */
+export function readMix(text: string): readonly number[] {
   const shares = text.split("/").map((share) => (share.trim() === "" ? Number.NaN : Number(share)));
   const sum = shares.reduce((total, share) => total + share, 0);
   if (shares.length === 4 && shares.every((share) => share >= 0) && sum > 0 && sum < Infinity)

@@ -32,7 +32,7 @@ export function barChart(
   const bars = rows.map(({ policy, mean, half95 }, index) => {
     const top = 40 + index * rowHeight;
     const middle = top + rowHeight / 2 - 3;
-    const fill = policy.startsWith("meridian") ? "#1f6f8b" : "#9aa5b1";
+    const fill = /^(meridian|ours)/.test(policy) ? "#1f6f8b" : "#9aa5b1";
     return [
       `<text x="${labelWidth - 8}" y="${middle + 4}" text-anchor="end">${escape(policy)}</text>`,
       `<rect x="${labelWidth}" y="${top}" width="${((barWidth * mean) / most).toFixed(1)}" height="${rowHeight - 6}" fill="${fill}"/>`,

@@ -36,6 +36,8 @@ export interface ReplayInput {
   /** Whether classes have ceilings and a place to wait; without it engines queue everything. */
   readonly hasAdmission: boolean;
   readonly fault: (FaultTimes & { readonly name: FaultName }) | null;
+  /** From when to when each shard of the fleet takes prompts, ms; what it has begun it ends. Without: always. */
+  readonly lifetimes?: readonly { readonly readyAtMs: number; readonly untilMs: number }[];
 }
 
 /** What became of a request; times are ms of virtual time, -1 when it did not come so far. */
@@ -368,6 +370,11 @@ export function replay(input: ReplayInput): ReplayResult {
     events.push(fault.fromMs, "faultBegins", 0);
     if (fault.untilMs < Infinity) events.push(fault.untilMs, "faultEnds", 0);
   }
+  input.lifetimes?.forEach(({ readyAtMs, untilMs }, at) => {
+    shardAt(at).state.isDraining = readyAtMs > 0;
+    if (readyAtMs > 0) events.push(readyAtMs, "shardReady", at);
+    if (untilMs < Infinity) events.push(untilMs, "shardLeaves", at);
+  });
   let isMeasured = false;
   for (let event = events.pop(); event !== undefined; event = events.pop()) {
     const { atMs, kind, target } = event;
@@ -381,7 +388,11 @@ export function replay(input: ReplayInput): ReplayResult {
     else if (kind === "refused") retry(target, atMs);
     else if (kind === "faultBegins") faultBegins(atMs);
     else if (kind === "faultEnds") faultEnds(atMs);
-    else {
+    else if (kind === "shardLeaves") shardAt(target).state.isDraining = true;
+    else if (kind === "shardReady") {
+      shardAt(target).state.isDraining = false;
+      admit(atMs);
+    } else {
       isLooking = false;
       admit(atMs);
       if (waiting.size() > 0) {

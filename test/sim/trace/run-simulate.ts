@@ -1,5 +1,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { dayUsage, readDayOptions } from "./days/day-options.ts";
+import { runSimulatedDays } from "./days/run-days.ts";
 import { readOptions, usage } from "./options.ts";
 import type { SimulateOptions } from "./options.ts";
 import { barChart } from "./plots.ts";
@@ -28,14 +30,18 @@ export interface SimulateConsole {
 export function runSimulate(args: readonly string[], console: SimulateConsole): number {
   try {
     if (args.includes("--help")) {
-      console.print(usage);
+      console.print(`${usage}\n\n${dayUsage}`);
+      return 0;
+    }
+    if (args.some((arg) => /^--days(=|$)/.test(arg))) {
+      runSimulatedDays(readDayOptions(args), console.print);
       return 0;
     }
     simulateAndReport(readOptions(args), console);
     return 0;
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    console.printError(`${error.message}\n\n${usage}`);
+    console.printError(`${error.message}\n\n${usage}\n\n${dayUsage}`);
     return 2;
   }
 }
