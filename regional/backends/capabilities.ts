@@ -58,12 +58,20 @@ export function createCapabilities(options: CapabilitiesOptions): Capabilities {
   const isStated = known.source === "stated";
   let identity: string | null = null;
   let isSure = isStated;
+  /** Resolves when it is next known who answers. */
+  let sure = Promise.withResolvers<void>();
   let isAlive = false;
   let askDueAtMs = 0;
   let probeDueAtMs = 0;
   let probedAtMs = Number.NEGATIVE_INFINITY;
   let asking: Promise<void> | null = null;
   let reported = "";
+
+  function setSure(isNow: boolean): void {
+    if (isNow) sure.resolve();
+    else if (isSure) sure = Promise.withResolvers<void>();
+    isSure = isNow;
+  }
 
   function settle(next: KnownAbilities): void {
     known = next;
@@ -81,7 +89,6 @@ export function createCapabilities(options: CapabilitiesOptions): Capabilities {
       const question = nextQuestion(answers, engineModel, stated);
       if (question === null) break;
       if (question.body !== null && !isProbeDue(answers)) {
-        isSure = true;
         askDueAtMs = Math.min(clock.nowMs() + believedMs, probeDueAtMs);
         return;
       }
@@ -91,10 +98,10 @@ export function createCapabilities(options: CapabilitiesOptions): Capabilities {
   }
 
   function isProbeDue(answers: ProbeAnswers): boolean {
-    if (identityOf(answers, engineModel) === identity) return clock.nowMs() >= probeDueAtMs;
-    // What another server proved is nothing.
+    // What this server proved holds while it is asked again; what another one proved is nothing.
+    setSure(identityOf(answers, engineModel) === identity);
+    if (isSure) return clock.nowMs() >= probeDueAtMs;
     known = knownWithoutProbe(stated);
-    isSure = false;
     return true;
   }
 
@@ -109,7 +116,7 @@ export function createCapabilities(options: CapabilitiesOptions): Capabilities {
     const before = found === identity ? known.abilities : undefined;
     identity = found;
     settle(settleAbilities(readFindings(answers, stated), stated, before));
-    isSure = true;
+    setSure(true);
     probedAtMs = nowMs;
     const isWhole = known.source === "probed";
     probeDueAtMs = isWhole ? Number.POSITIVE_INFINITY : nowMs + probePeriodMs;
@@ -134,7 +141,7 @@ export function createCapabilities(options: CapabilitiesOptions): Capabilities {
   return {
     async current() {
       const asked = refresh();
-      if (!isSure) await within(asked, waitMsMax, clock);
+      if (!isSure) await within(Promise.race([asked, sure.promise]), waitMsMax, clock);
       return known.abilities;
     },
     known: () => known,
@@ -143,7 +150,7 @@ export function createCapabilities(options: CapabilitiesOptions): Capabilities {
       isAlive = isAliveNow;
       if (!isAliveNow) return Promise.resolve();
       if (isBack && !isStated) {
-        isSure = false;
+        setSure(false);
         askAgain();
       }
       return refresh();

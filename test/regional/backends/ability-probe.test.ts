@@ -6,6 +6,8 @@ import { createShardLookup } from "#regional/backends/shard-lookup.ts";
 import type { Engine, EngineCall } from "#regional/ports/engine.ts";
 import { createCacheSalt } from "#regional/adapters/cache-salt.ts";
 import type { StatedAbilities } from "#shared/config/engine-abilities.ts";
+import type { Clock } from "#regional/ports/clock.ts";
+import { HandClock } from "#test/support/hand-clock.ts";
 import { describeAbilities } from "#shared/engines/settle-abilities.ts";
 import type { JsonObject } from "#shared/protocol/json.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
@@ -13,6 +15,7 @@ import { dialectAbilities } from "#dev/simulated-engine/http/dialect.ts";
 import { addFault, anEngine, model, requestsOf } from "../simulated-engine/support.ts";
 
 const salt = createCacheSalt("ab".repeat(32));
+let brokenSalt = false;
 let open: Engine[] = [];
 
 afterEach(() => {
@@ -26,7 +29,7 @@ interface Server {
 }
 
 /** The backend of a server, with what its probes reported. */
-function aBackend(server: Server, stated: StatedAbilities = {}) {
+function aBackend(server: Server, stated: StatedAbilities = {}, clock: Clock = systemClock) {
   const reports: ProbeReport[] = [];
   const engine = createOpenAiCompatible({
     shard: "eu-west-1a/s-0" as ShardId,
@@ -35,8 +38,8 @@ function aBackend(server: Server, stated: StatedAbilities = {}) {
     engineModel: model,
     stated,
     onProbed: (report) => reports.push(report),
-    cacheSalt: salt,
-    clock: systemClock,
+    cacheSalt: (...of) => (brokenSalt ? "" : salt(...of)),
+    clock,
     lookup: createShardLookup({ allowsPrivate: true, onRefused: () => {} }),
     onLoad: () => {},
   });
@@ -168,6 +171,37 @@ describe("a server's abilities", () => {
       expect(engine.abilities().abilities.cacheSalt).toBe(false);
     },
   );
+
+  it.each([
+    ["a redirect", true],
+    ["a refusal of a field that it had taken", false],
+  ])("are asked for again after %s", async (_what, isRedirect) => {
+    const server = await anEngine();
+    const clock = new HandClock();
+    const { engine } = aBackend(server, {}, clock);
+    await prompt(engine);
+    const once = (await requestsOf(server)).length;
+    clock.move(60_000);
+    if (isRedirect) await addFault(server, { kind: "redirect", count: 1 });
+    // A salt that is refused stands for an engine that has changed.
+    brokenSalt = !isRedirect;
+    expect(await prompt(engine)).not.toBeNull();
+    brokenSalt = false;
+    await expect.poll(async () => (await requestsOf(server)).length).toBeGreaterThan(once + 5);
+  });
+
+  it("are not asked for again after a refusal that is the client's own fault", async () => {
+    const server = await anEngine();
+    const clock = new HandClock();
+    const { engine } = aBackend(server, {}, clock);
+    await prompt(engine);
+    const once = (await requestsOf(server)).length;
+    clock.move(60_000);
+    const failure = await prompt(engine, { body: { messages: [] } });
+    expect(failure?.reason).toBe("clientFault");
+    await prompt(engine);
+    expect((await requestsOf(server)).length).toBe(once + 2);
+  });
 
   it("that are stated are not asked for", async () => {
     const server = await anEngine({ without: ["cacheSalt"] });

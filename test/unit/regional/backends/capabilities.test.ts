@@ -33,6 +33,9 @@ class Server {
     if (this.isFull) return answer(429);
     return answer(id === "saltRefused" && this.knowsSalt ? 400 : 200);
   }
+  releaseOne(): void {
+    this.#waiting.shift()?.();
+  }
   release(): void {
     this.isHeld = false;
     for (const resolve of this.#waiting.splice(0)) resolve();
@@ -137,6 +140,26 @@ describe("what a server can do", () => {
     clock.move(60_000);
     await capabilities.seen(true);
     expect(server.generations()).toBe(2 * once);
+  });
+
+  it("holds while a server that has come back is asked again, once it is known to be the same", async () => {
+    const { capabilities, clock, server } = aServer();
+    await capabilities.seen(true);
+    clock.move(60_000);
+    await capabilities.seen(false);
+    server.isHeld = true;
+    const back = capabilities.seen(true);
+    let found: unknown = null;
+    const asked = capabilities.current().then((abilities) => void (found = abilities));
+    for (const id of ["models", "version", "metrics"]) {
+      expect(found).toBeNull();
+      await expect.poll(() => server.asked.at(-1)).toBe(id);
+      server.releaseOne();
+    }
+    await asked;
+    expect(found).toEqual(salted);
+    server.release();
+    await back;
   });
 
   it("is asked again after a refusal that was not expected", async () => {

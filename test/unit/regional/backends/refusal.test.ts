@@ -1,5 +1,5 @@
 import { describe, it } from "vitest";
-import { classifyRefusal } from "#regional/backends/refusal.ts";
+import { classifyRefusal, namesOwnField } from "#regional/backends/refusal.ts";
 
 describe("a shard's refusal", () => {
   for (const text of [
@@ -50,5 +50,16 @@ describe("a shard's refusal", () => {
     for (const status of [500, 502, 503, 599]) {
       expect(classifyRefusal(status, undefined, "")).toEqual({ reason: "serverError", status });
     }
+  });
+
+  it("names a field of the gateway's, or does not", ({ expect }) => {
+    for (const text of [
+      "[{'type': 'extra_forbidden', 'loc': ('body', 'cache_salt')}]",
+      '{"error":{"param":"stream_options"}}',
+      "return_token_ids: Extra inputs are not permitted",
+    ])
+      expect(namesOwnField(text)).toBe(true);
+    for (const text of ["", "temperature must be positive", "cache_salted", "prioritys"])
+      expect(namesOwnField(text)).toBe(false);
   });
 });
