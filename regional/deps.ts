@@ -145,6 +145,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     contextTokensMax,
     random: () => random.unit(),
     policy: defaultBreakerPolicy,
+    startedAtMs,
     health: health.shards,
     lives: warming.lives,
   });

@@ -116,6 +116,8 @@ export interface ShardBookOptions {
   readonly contextTokensMax: (model: string) => number;
   readonly random: () => number;
   readonly policy: BreakerPolicy;
+  /** When the cell's process began, ms: for some seconds it uses its shards in part. Left out: it is the first. */
+  readonly startedAtMs?: number;
   /** What answers say of their shards; none: all are whole. */
   readonly health?: Pick<ShardHealth, "weightOf" | "answered">;
   /** Which shards run; none: all do. */
@@ -137,6 +139,7 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
       createModelShards(own.map(createShardEntry), {
         jurisdiction,
         policy,
+        startedAtMs: options.startedAtMs ?? null,
         contextTokensMax: contextTokensMax(model),
         healthOf: (shard) => health?.weightOf(shard) ?? 1,
         lifeOf: (shard, nowMs) => lives?.view(shard, false, nowMs) ?? alwaysReady,

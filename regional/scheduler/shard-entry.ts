@@ -1,3 +1,4 @@
+import { defaultStartPolicy, startShare, startSlots } from "#shared/admission/start-share.ts";
 import { breakerWeight, isAdmitting, viewAt } from "#shared/breaker/breaker.ts";
 import type { BreakerPolicy } from "#shared/breaker/breaker-policy.ts";
 import { newBreaker } from "#shared/breaker/breaker-state.ts";
@@ -86,6 +87,8 @@ export interface ShardSurroundings {
   readonly jurisdiction: Jurisdiction;
   readonly contextTokensMax: number;
   readonly policy: BreakerPolicy;
+  /** When the cell's process began, ms; null where nobody can have sent anything before it. */
+  readonly startedAtMs: number | null;
   /** What the shard's answers leave of its weight, 0..1. */
   readonly healthOf: (shard: ShardId) => number;
   /** Whether it runs. */
@@ -95,13 +98,18 @@ export interface ShardSurroundings {
 /** The shard as the selection sees it at `nowMs`. */
 export function stateOf(
   entry: ShardEntry,
-  { contextTokensMax, healthOf, jurisdiction, lifeOf, policy }: ShardSurroundings,
+  { contextTokensMax, healthOf, jurisdiction, lifeOf, policy, startedAtMs }: ShardSurroundings,
   nowMs: number,
 ): ShardState {
   const { breaker, description, own } = entry;
-  const { concurrentRequestsMax, id, kvTokensMax, model, revision } = description;
+  const { id, kvTokensMax, model, revision } = description;
   const foreign = foreignAt(entry.foreign, nowMs);
   const life = lifeOf(id, nowMs);
+  const share =
+    startedAtMs === null
+      ? 1
+      : startShare(startedAtMs, entry.foreign?.atMs ?? null, nowMs, defaultStartPolicy);
+  const concurrentRequestsMax = startSlots(description.concurrentRequestsMax, share);
   return {
     id,
     model,

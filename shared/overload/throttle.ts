@@ -19,6 +19,10 @@ export type ThrottleRatios = Readonly<Record<Priority, number>>;
 const bucketMs = 10_000;
 /** Two minutes: SRE book, "Handling overload", client-side throttling. */
 const bucketCount = 12;
+/** The last 20 to 30 s: a cell that takes again what it is asked for is not shunned for two minutes (our choice). */
+const recentCount = 3;
+/** Of fewer turns in that time nothing is concluded (our choice). */
+const recentAskedMin = 3;
 /** Fewer turns of a class say nothing of its share (our choice). */
 const askedMin = 20;
 /** How many times what it takes a cell may be asked; null: never throttled. 2 is the SRE book's, the lower ones our choice. */
@@ -62,17 +66,27 @@ export function withTurn(
 
 /**
  * The share of each class that should not be sent: `max(0, (asked - K * taken) / (asked + 1))` over two minutes (SRE book,
- * "Handling overload"). Never of the critical class.
+ * "Handling overload"), or over the last half minute where that is less: while too much is sent some of it is refused in every
+ * half minute, so that a share that is still needed stays. Never of the critical class.
  */
 export function throttleRatios(window: ThrottleWindow, nowMs: number): ThrottleRatios {
   const newest = Math.floor(nowMs / bucketMs);
-  const live = window.buckets.filter(({ at }) => at > newest - bucketCount && at <= newest);
+  const since = (count: number): readonly ThrottleBucket[] =>
+    window.buckets.filter(({ at }) => at > newest - count && at <= newest);
+  const live = since(bucketCount);
+  const recent = since(recentCount);
   const ratioOf = (priority: Priority): number => {
     const factor = factors[priority];
     if (factor === null) return 0;
-    const asked = live.reduce((sum, bucket) => sum + bucket.asked[priority], 0);
-    const taken = live.reduce((sum, bucket) => sum + bucket.taken[priority], 0);
-    return asked < askedMin ? 0 : Math.max(0, (asked - factor * taken) / (asked + 1));
+    const sum = (of: readonly ThrottleBucket[], what: "asked" | "taken"): number =>
+      of.reduce((total, bucket) => total + bucket[what][priority], 0);
+    const ratioIn = (of: readonly ThrottleBucket[]): number => {
+      const asked = sum(of, "asked");
+      return Math.max(0, (asked - factor * sum(of, "taken")) / (asked + 1));
+    };
+    if (sum(live, "asked") < askedMin) return 0;
+    const isRecent = sum(recent, "asked") >= recentAskedMin;
+    return isRecent ? Math.min(ratioIn(live), ratioIn(recent)) : ratioIn(live);
   };
   return {
     critical: 0,

@@ -37,6 +37,21 @@ describe("what a cell wants kept away", () => {
     expect(ratioOf("batch", 300, 0, 169_000)).toBeGreaterThan(0.9);
     expect(ratioOf("batch", 300, 0, 171_000)).toBe(0);
   });
+  it("is over soon after a cell takes again what it is asked for", ({ expect }) => {
+    let window = newThrottleWindow();
+    for (let index = 0; index < 300; index += 1) window = withTurn(window, "asked", "batch", 5_000);
+    const taking = (nowMs: number): void => {
+      window = withTurn(withTurn(window, "asked", "batch", nowMs), "taken", "batch", nowMs);
+    };
+    taking(35_000);
+    taking(36_000);
+    expect(throttleRatios(window, 40_000).batch).toBeGreaterThan(0.9);
+    taking(40_000);
+    expect(throttleRatios(window, 40_000).batch).toBe(0);
+    // Refused again: the share is there again.
+    for (let index = 0; index < 9; index += 1) window = withTurn(window, "asked", "batch", 41_000);
+    expect(throttleRatios(window, 42_000).batch).toBeGreaterThan(0.5);
+  });
   it("travels in hundredths, and rubbish is nothing", ({ expect }) => {
     expect(formatThrottle(noThrottle)).toBeNull();
     const ratios = { critical: 0, interactive: 0.129, standard: 0.5, batch: 0.99 };
