@@ -25,9 +25,11 @@ import type { CellConfig } from "./config.ts";
 import { createCellHealth } from "./health/cell-health.ts";
 import { openHistory } from "./history/index.ts";
 import type { DrainFile } from "./ports/drain-file.ts";
+import type { ScalingStore } from "./ports/scaling-store.ts";
 import { createOverload } from "./overload/overload.ts";
 import { gatePrewarm } from "./overload/prewarm-gate.ts";
 import { createProber, defaultProberPolicy } from "./prober/prober.ts";
+import { createCellScaling } from "./scaler/cell-scaling.ts";
 import type { NotReadyReason, Readiness } from "./routes/cell-deps.ts";
 import { registerCellGauges } from "./scheduler/cell-gauges.ts";
 import { createScheduler } from "./scheduler/cell-scheduler.ts";
@@ -95,15 +97,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     ...(overrides.writeLog === undefined ? {} : { write: overrides.writeLog }),
   });
   const metrics = createMetricsRegistry();
-  const history =
-    overrides.history ??
-    (await openHistory({
-      database: config.database,
-      dataDir: config.dataDir,
-      migrationsDir: fileURLToPath(new URL("../migrations", import.meta.url)),
-      onLog: ({ event, reason }) =>
-        log(event === "history_connected" ? "info" : "warn", event, { reason }),
-    }));
+  const { history, scalingStore } = await openDatabase(config, overrides, log);
   const cacheSalt = createCacheSalt(config.cacheSaltKey);
   const promptKeys = createPromptKeys(cacheSalt);
   const engines = await createEngines(config, cacheSalt, clock, log, (shard, load) =>
@@ -213,6 +207,21 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     },
   });
   const telemetry = createTurnTelemetry({ metrics, log, usage, clock });
+  const scaling = createCellScaling({
+    cell,
+    topology: config.topology,
+    shards: ownShards,
+    statuses: () => book.statuses(clock.nowMs()),
+    speedOf: (shard) => book.speedOf(shard),
+    queues: () => queue.queues(),
+    store: scalingStore,
+    platformOf: () => null,
+    clock,
+    monotonicMs: () => performance.now(),
+    boot: random.hex(8),
+    metrics,
+    log,
+  });
   const registry = createTurnRegistry({
     budget,
     clock,
@@ -232,8 +241,13 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
       policy: { ...defaultTurnPolicy, ...overrides.turnPolicy },
       observer: {
         ...telemetry,
+        firstToken(request, state) {
+          telemetry.firstToken(request, state);
+          scaling.meter.firstToken(request, (state.ttftMs ?? 0) + state.queueWaitMs);
+        },
         ended(request, outcome) {
           telemetry.ended(request, outcome);
+          scaling.meter.ended(request, outcome);
           prewarmer.measured(outcome);
           warm.ended(request, outcome);
           overload.ended(request, outcome);
@@ -295,6 +309,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
   let isDraining = false;
   let isDatabaseThere = false;
   const stops: (() => void)[] = [];
+  let stopScaling = async (): Promise<void> => {};
 
   async function askDatabase(): Promise<void> {
     isDatabaseThere = await history.ping(clock.nowMs() + databaseAnswerMs);
@@ -320,7 +335,15 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
       startedAtMs,
       nowMs: () => clock.nowMs(),
     }),
-    registry,
+    registry: {
+      ...registry,
+      begin(request, traceparent) {
+        const reply = registry.begin(request, traceparent);
+        // Refused ones are demand as well; a second delivery of a turn is not.
+        if (reply.kind === "started" || reply.kind === "refused") scaling.meter.arrived(request);
+        return reply;
+      },
+    },
     level,
     throttle: overload.throttle,
     drains,
@@ -362,6 +385,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
         clock.every(databaseAskMs, () => void askDatabase()),
       );
       publisher?.start();
+      stopScaling = scaling.start();
     },
     async drain(timeoutMs) {
       isDraining = true;
@@ -377,6 +401,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     },
     async close() {
       for (const stop of stops.splice(0)) stop();
+      await stopScaling();
       publisher?.stop();
       for (const engine of engines.values()) engine.close();
       await history.close();
@@ -388,4 +413,21 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
 function hasNeighbour({ cell, topology }: CellConfig, model: string): boolean {
   const shards = topology.jurisdictions.get(cell.jurisdiction)?.shards ?? [];
   return shards.some((shard) => shard.model === model && shard.cell !== cell.id);
+}
+
+/** The region's database; a history put in its place brings no store for scalers. */
+async function openDatabase(
+  { cell, database, dataDir }: CellConfig,
+  { history }: CellOverrides,
+  log: Log,
+): Promise<{ readonly history: HistoryStore; readonly scalingStore: ScalingStore | null }> {
+  if (history !== undefined) return { history, scalingStore: null };
+  const opened = await openHistory({
+    database,
+    dataDir,
+    migrationsDir: fileURLToPath(new URL("../migrations", import.meta.url)),
+    onLog: ({ event, reason }) =>
+      log(event === "history_connected" ? "info" : "warn", event, { reason }),
+  });
+  return { history: opened, scalingStore: opened.scalingOf(cell.region) };
 }

@@ -17,7 +17,7 @@ import { selectShard } from "#shared/routing/score-shard.ts";
 import type { Selection, SelectionInput } from "#shared/routing/score-shard.ts";
 import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
 import { uncachedTokens, workOf } from "#shared/routing/shard-state.ts";
-import type { PromptDemand } from "#shared/routing/shard-state.ts";
+import type { PromptDemand, ShardSpeed } from "#shared/routing/shard-state.ts";
 import type { LifecycleView } from "#shared/warming/shard-lifecycle.ts";
 import { answerEndOf } from "../health/answer-end.ts";
 import type { ShardHealth } from "../health/shard-health.ts";
@@ -96,6 +96,8 @@ export interface ShardBook {
   /** The first token is there: the prefill is no longer in front of others. Repeatable. */
   firstToken(dispatch: Dispatch, nowMs: number): void;
   end(dispatch: Dispatch, result: TryResult, seen: AnswerSeen, nowMs: number): void;
+  /** How fast one replica of the shard works, as its answers showed. */
+  speedOf(shard: ShardId): ShardSpeed;
   /** The cell's own counters of a shard. */
   ownOf(shard: ShardId): OwnCounters;
   /** The shard's engine told its load, while the cell had `own` on it; null: it tells none (any more). */
@@ -422,6 +424,7 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
         entry.saturatedUntilMs = nowMs + waitMs;
       }
     },
+    speedOf: (id) => entryOf(id).speed,
     ownOf(id) {
       const { inFlight, kvTokens } = entryOf(id).own;
       return { inFlight, kvTokens };

@@ -3,6 +3,7 @@ import { showValue } from "./topology-problem.ts";
 import type { TopologyProblem } from "./topology-problem.ts";
 import { providerRegionProblems } from "./provider-regions.ts";
 import { degradationProblems } from "./tenant-degradation.ts";
+import { scalingProblems } from "./scaling.ts";
 import { streamsKeptProblems } from "./streams-kept.ts";
 import type { TopologyFile } from "./topology.ts";
 
@@ -105,6 +106,7 @@ export function referenceProblems(file: TopologyFile): TopologyProblem[] {
     ...streamsKeptProblems(file),
     ...providerRegionProblems(file),
     ...degradationProblems(file),
+    ...scalingProblems(file),
   );
   for (const model of unpricedModels(file)) {
     problems.push({

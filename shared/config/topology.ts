@@ -5,6 +5,8 @@ import type { Limits, TenantKey } from "./limits.ts";
 import { keptSeconds, streamsKeptMs } from "./streams-kept.ts";
 import { describeDegradation, tenantDegradationSchema } from "./tenant-degradation.ts";
 import type { TenantDegradation } from "./tenant-degradation.ts";
+import { describeScaling, scalingSchema } from "./scaling.ts";
+import type { RegionScaling } from "./scaling.ts";
 import { speedProfiles } from "../routing/speed-profiles.ts";
 import { shapeProblems } from "./topology-problem.ts";
 import type { TopologyProblem } from "./topology-problem.ts";
@@ -205,6 +207,8 @@ export const topologySchema = z.strictObject({
   tenants: z.record(name, tenantSchema),
   identityProviders: z.record(name, identityProviderSchema).optional(),
   admin: z.strictObject({ keys: keyDigests }).optional(),
+  /** By region; a region without it has no scaler. */
+  scaling: z.record(name, scalingSchema).optional(),
 });
 
 /** A file of the right shape, whose references are not checked yet. */
@@ -305,6 +309,8 @@ export interface Topology {
   readonly tenants: ReadonlyMap<TenantId, TenantDescription>;
   readonly identityProviders: readonly IdentityProvider[];
   readonly adminKeys: readonly string[];
+  /** Of the regions that have a scaler. */
+  readonly scaling: ReadonlyMap<RegionId, RegionScaling>;
 }
 
 /** A topology, or every problem that was found in the file. */
@@ -412,6 +418,7 @@ function build(file: TopologyFile): Topology {
       ...provider,
     })),
     adminKeys: file.admin?.keys ?? [],
+    scaling: describeScaling(file),
   };
 }
 

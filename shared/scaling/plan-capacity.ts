@@ -13,6 +13,8 @@ export interface PlanInput {
   /** Work that waits, replica-seconds, and how much it grows by the second. */
   readonly backlogSeconds: number;
   readonly backlogGrowth: number;
+  /** Share of the last minute's first tokens that came later than their class may wait, 0..1; absent: too few to tell. */
+  readonly lateShare?: number;
 }
 
 /** What the plan remembers. */
@@ -32,6 +34,8 @@ export type PlanReason =
   | "steady"
   | "demandRises"
   | "backlog"
+  /** First tokens come too late though demand alone wants no more. */
+  | "late"
   | "panic"
   | "demandFalls"
   /** It would fall, and may not yet. */
@@ -75,6 +79,21 @@ function wantedOf(input: PlanInput, policy: PlanPolicy): { base: number; backlog
   return { base, backlog };
 }
 
+/** One more at a time while busy replicas answer too late: a sick or cold one is not helped by more. */
+function lateWanted(
+  state: PlanState,
+  { demand, lateShare = 0 }: PlanInput,
+  there: number,
+  nowMs: number,
+  policy: PlanPolicy,
+): number {
+  const isBusy = demand >= policy.lateLoadMin * there;
+  const isLate = lateShare > policy.lateShareMax;
+  return isLate && isBusy && !within(state.grewAtMs, policy.horizonSeconds * 1_000, nowMs)
+    ? there + 1
+    : 0;
+}
+
 function bounded(replicas: number, { replicasMax, replicasMin }: PlanPolicy): number {
   return Math.min(replicasMax, Math.max(replicasMin, replicas));
 }
@@ -100,7 +119,8 @@ export function planCapacity(
     return { replicas: there, wanted: there, reason: "inputMissing", state };
   }
   const { backlog, base } = wantedOf(input, policy);
-  const wanted = base + backlog;
+  const late = lateWanted(state, input, there, nowMs, policy);
+  const wanted = Math.max(base + backlog, late);
   const recent = [
     ...state.wanted.filter(({ atMs }) => atMs > nowMs - policy.shrinkWindowMs && atMs <= nowMs),
     { atMs: nowMs, replicas: wanted },
@@ -128,7 +148,9 @@ export function planCapacity(
             ? "atMaximum"
             : base > there
               ? "demandRises"
-              : "backlog";
+              : late > base + backlog
+                ? "late"
+                : "backlog";
     const panickedAtMs = isPanic ? nowMs : state.panickedAtMs;
     return {
       replicas: target,

@@ -21,13 +21,16 @@ export interface PlanPolicy {
   /** Load over capacity from which a burst is a panic, and how long nothing goes after one, ms. */
   readonly panicLoad: number;
   readonly panicMs: number;
+  /** Share of late first tokens from which one more is wanted, and the load per replica that they must have had for it. */
+  readonly lateShareMax: number;
+  readonly lateLoadMin: number;
   /** Oldest input that is planned from, ms. */
   readonly inputAgeMsMax: number;
 }
 
 /**
  * Starting values: utilisation, staffing (Halfin and Whitt 1981), drain, growth, the 15 % a minute, the 10 and 5 minutes are the
- * routing rules' for scaling; panic is Knative's (autoscaler: 2x in a window of 6 s, 60 s). The horizon is a SageMaker instance's
+ * routing rules' for scaling; panic is Knative's (autoscaler: 2x in a window of 6 s, 60 s). Lateness is our choice: one in twenty, from half the wanted use on. The horizon is a SageMaker instance's
  * 260 s and 30 s.
  */
 export const defaultPlanPolicy: PlanPolicy = {
@@ -43,5 +46,7 @@ export const defaultPlanPolicy: PlanPolicy = {
   holdMs: 300_000,
   panicLoad: 2,
   panicMs: 60_000,
+  lateShareMax: 0.05,
+  lateLoadMin: 0.35,
   inputAgeMsMax: 120_000,
 };

@@ -38,6 +38,13 @@ export interface LogFields {
   readonly predictedTtftMs?: number;
   /** What a shard's engine proved to be able to do. */
   readonly abilities?: string;
+  /** A model of the topology, and a pool of its scaling. */
+  readonly model?: string;
+  readonly pool?: string;
+  readonly replicas?: number;
+  readonly wanted?: number;
+  /** Why a plan is what it is: words of ours, numbers and names of pools. */
+  readonly plan?: string;
   readonly count?: number;
   readonly bytes?: number;
 }
@@ -78,6 +85,11 @@ const fieldNames: Readonly<Record<keyof LogFields, "string" | "number">> = {
   score: "number",
   runnersUp: "string",
   predictedTtftMs: "number",
+  model: "string",
+  pool: "string",
+  replicas: "number",
+  wanted: "number",
+  plan: "string",
   abilities: "string",
   count: "number",
   bytes: "number",

@@ -1,0 +1,201 @@
+import type { PoolDescription } from "#shared/config/scaling.ts";
+import type {
+  CellDescription,
+  Priority,
+  ShardDescription,
+  Topology,
+} from "#shared/config/topology.ts";
+import type { ShardId } from "#shared/residency/brands.ts";
+import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
+import type { ShardSpeed } from "#shared/routing/shard-state.ts";
+import { defaultScalePolicy } from "#shared/scaling/scale-model.ts";
+import type { ScalePlan } from "#shared/scaling/scale-model.ts";
+import type { ReplicaSpeed } from "#shared/scaling/turn-work.ts";
+import type { Log } from "#shared/telemetry/log-record.ts";
+import type { MetricsRegistry } from "#shared/telemetry/metrics.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Platform } from "../ports/platform.ts";
+import type { ScalingStore } from "../ports/scaling-store.ts";
+import type { QueueStatus } from "../scheduler/scheduler.ts";
+import type { ShardStatus } from "../scheduler/shard-book.ts";
+import { createDemandMeter } from "./demand-meter.ts";
+import type { DemandMeter } from "./demand-meter.ts";
+import { createLeaseKeeper, defaultLeasePolicy } from "./lease-keeper.ts";
+import { createScaler, scalerTickMs } from "./scaler.ts";
+import type { Scaler, ScalerObserver } from "./scaler.ts";
+
+/** What a cell measures and plans for its region. */
+export interface CellScaling {
+  readonly meter: DemandMeter;
+  /** The plans of this cell while it leads; empty otherwise. */
+  plans(): readonly ScalePlan[];
+  /** Begins to look; returns the stop, which waits for what runs and gives the lease up. */
+  start(): () => Promise<void>;
+}
+
+export interface CellScalingOptions {
+  readonly cell: CellDescription;
+  readonly topology: Topology;
+  readonly shards: readonly ShardDescription[];
+  readonly statuses: () => readonly ShardStatus[];
+  readonly speedOf: (shard: ShardId) => ShardSpeed;
+  readonly queues: () => readonly QueueStatus[];
+  /** Null: there is no database, and so no scaler. */
+  readonly store: ScalingStore | null;
+  readonly platformOf: (pool: PoolDescription) => Platform | null;
+  readonly clock: Clock;
+  readonly monotonicMs: () => number;
+  /** Of this process. */
+  readonly boot: string;
+  readonly metrics: MetricsRegistry;
+  readonly log: Log;
+}
+
+function createMeter(options: CellScalingOptions): DemandMeter {
+  const { clock, queues, shards, speedOf, statuses } = options;
+  const replicaOf = (model: string): ReplicaSpeed | null => {
+    const shard = shards.find((one) => one.model === model);
+    if (shard === undefined) return null;
+    return {
+      speed: speedOf(shard.id),
+      concurrentRequestsMax: shard.concurrentRequestsMax,
+      itlSloSeconds: defaultSelectionPolicy.itlSloSeconds,
+    };
+  };
+  return createDemandMeter({
+    models: [...new Set(shards.map(({ model }) => model))],
+    replicaOf,
+    waitingOf: (model) =>
+      new Map<Priority, number>(
+        queues()
+          .filter((queue) => queue.model === model)
+          .map(({ priority, waiting }) => [priority, waiting]),
+      ),
+    readyOf: (model) =>
+      statuses()
+        .filter((shard) => shard.model === model && shard.isUsable)
+        .map(({ id }) => id),
+    clock,
+  });
+}
+
+/** Shards of the region that no pool has, by model. */
+function fixedShards(topology: Topology, cell: CellDescription): ReadonlyMap<string, string[]> {
+  const pools = topology.scaling.get(cell.region)?.pools ?? [];
+  const pooled = new Set(pools.flatMap((pool) => pool.shards));
+  const fixed = new Map<string, string[]>();
+  for (const { cell: owner, id, model } of topology.jurisdictions.get(cell.jurisdiction)?.shards ??
+    []) {
+    if (topology.cells.get(owner)?.region !== cell.region || pooled.has(id)) continue;
+    fixed.set(model, [...(fixed.get(model) ?? []), id]);
+  }
+  return fixed;
+}
+
+function createObserver({ log, metrics }: CellScalingOptions, plans: () => readonly ScalePlan[]) {
+  const planned = metrics.counter(
+    "meridian_scaler_plans_total",
+    "Plans of the region's leader, by model and reason.",
+  );
+  const orders = metrics.counter(
+    "meridian_scaler_orders_total",
+    "Orders to platforms, by pool and what became of them.",
+  );
+  metrics.gauge(
+    "meridian_scaler_replicas",
+    "Replicas of a pool as the leader sees them: ready, there (starting ones included), planned.",
+    (gauge) => {
+      for (const plan of plans()) {
+        for (const { pool, ready, replicas, there } of plan.pools) {
+          gauge.set({ pool, kind: "ready" }, ready);
+          gauge.set({ pool, kind: "there" }, there);
+          gauge.set({ pool, kind: "planned" }, replicas);
+        }
+      }
+    },
+  );
+  metrics.gauge(
+    "meridian_scaler_wanted_replicas",
+    "What the load alone would want of a model.",
+    (gauge) => {
+      for (const { model, wanted } of plans()) gauge.set({ model }, wanted);
+    },
+  );
+  let token: number | null = null;
+  metrics.gauge("meridian_scaler_leader", "1 on the cell that scales its region.", (gauge) => {
+    gauge.set({}, token === null ? 0 : 1);
+  });
+  const observer: ScalerObserver = {
+    planned({ model, reason, replicas, text, wanted }, isNew) {
+      planned.add({ model, reason });
+      log(isNew ? "info" : "debug", "scaler_plan", { model, reason, replicas, wanted, plan: text });
+    },
+    ordered(pool, replicas, result) {
+      orders.add({ pool, result });
+      // What was told already, or a moment ago, is no news.
+      const isNews = result !== "same" && result !== "rateLimited" && result !== "backingOff";
+      const level =
+        result === "applied" ? "info" : isNews && result !== "planOnly" ? "warn" : "debug";
+      log(level, "scaler_order", { pool, replicas, reason: result });
+    },
+    leads(given) {
+      token = given;
+      log("info", given === null ? "scaler_lease_lost" : "scaler_leads", {
+        ...(given === null ? {} : { count: given }),
+      });
+    },
+  };
+  return observer;
+}
+
+/** The demand meter of a cell, and its region's scaler where the topology has one. */
+export function createCellScaling(options: CellScalingOptions): CellScaling {
+  const { boot, cell, clock, metrics, monotonicMs, platformOf, store, topology } = options;
+  const meter = createMeter(options);
+  metrics.gauge(
+    "meridian_offered_work_seconds",
+    "Replica-seconds offered since the start, by model and class; a turn counts at its first-choice cell.",
+    (gauge) => {
+      for (const { model, priority, seconds } of meter.offered())
+        gauge.set({ model, class: priority }, seconds);
+    },
+  );
+  const scaling = topology.scaling.get(cell.region);
+  if (scaling === undefined || store === null) {
+    return { meter, plans: () => [], start: () => async () => {} };
+  }
+  const nowMs = (): number => clock.nowMs();
+  const scaler: Scaler = createScaler({
+    cell: cell.id,
+    cells: [...topology.cells.values()]
+      .filter(({ region }) => region === cell.region)
+      .map(({ id }) => id),
+    fixedShards: fixedShards(topology, cell),
+    scaling,
+    store,
+    lease: createLeaseKeeper({
+      store,
+      holder: `${cell.id}/${boot}`,
+      nowMs,
+      monotonicMs,
+      policy: defaultLeasePolicy,
+    }),
+    meter,
+    platformOf,
+    nowMs,
+    monotonicMs,
+    policy: { ...defaultScalePolicy, forecastStepMs: 1_000 * scaling.forecastStepSeconds },
+    observer: createObserver(options, () => scaler.plans()),
+  });
+  return {
+    meter,
+    plans: () => scaler.plans(),
+    start() {
+      const stop = clock.every(scalerTickMs, () => void scaler.tick());
+      return async () => {
+        stop();
+        await scaler.stop();
+      };
+    },
+  };
+}

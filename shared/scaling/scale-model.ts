@@ -1,0 +1,340 @@
+import { assignReplicas } from "./assign-replicas.ts";
+import type { AssignablePool, Assignment } from "./assign-replicas.ts";
+import { describeModelPlan } from "./describe-plan.ts";
+import { expectDemand, lookAtDemand, newDemand } from "./expected-demand.ts";
+import type { DemandState, WorkRates } from "./expected-demand.ts";
+import { defaultForecastPolicy } from "./forecast-policy.ts";
+import type { ForecastPolicy } from "./forecast-policy.ts";
+import { newPlanState, planCapacity } from "./plan-capacity.ts";
+import type { Plan, PlanReason, PlanState } from "./plan-capacity.ts";
+import { defaultPlanPolicy } from "./plan-policy.ts";
+import type { PlanPolicy } from "./plan-policy.ts";
+import {
+  newPoolState,
+  noteOrder,
+  noteShortage,
+  shortMsDefault,
+  viewSupply,
+} from "./pool-supply.ts";
+import type { PoolObservation, PoolState, PoolSupply } from "./pool-supply.ts";
+
+/** A pool as the topology describes it. */
+export interface ScalablePool {
+  readonly id: string;
+  readonly purchase: "reserved" | "on-demand" | "spot";
+  readonly pricePerHourMicroUsd: number;
+  readonly replicasPerInstance: number;
+  readonly replicasMin: number;
+  readonly replicasMax: number;
+  readonly coldStartSeconds: number;
+}
+
+/** What the cells of a region were offered of a model, lately. */
+export interface ModelDemand {
+  /** When the oldest report that counts was made, ms. */
+  readonly measuredAtMs: number;
+  /** A cell of the region has told nothing lately: there may be more than this. */
+  readonly isPartial: boolean;
+  /** Of the last minute. */
+  readonly rates: WorkRates;
+  /** Of the last seconds, all classes. */
+  readonly burst: number;
+  /** Replica-seconds that wait in queues. */
+  readonly backlogSeconds: number;
+  /** Share of late first tokens; null: too few to tell. */
+  readonly lateShare: number | null;
+}
+
+/** All that one plan is made from. */
+export interface ScaleInput {
+  readonly model: string;
+  /** Null: nobody told anything. */
+  readonly demand: ModelDemand | null;
+  readonly pools: readonly (ScalablePool & {
+    readonly seen: PoolObservation | null;
+    /** Whether what is planned is also ordered; else nothing is expected to come of it. */
+    readonly isOrdered: boolean;
+  })[];
+  /** Replicas of the model in the region that no pool has: always there, and firm. */
+  readonly fixed: number;
+}
+
+/** What the next plan needs to know; plain JSON. */
+export interface ScaleState {
+  readonly v: 1;
+  readonly demand: DemandState;
+  readonly total: PlanState;
+  readonly firm: PlanState;
+  readonly backlog: { readonly atMs: number; readonly seconds: number } | null;
+  readonly pools: Readonly<Record<string, PoolState>>;
+}
+
+/** Why a model's plan is what it is. */
+export type ScaleReason =
+  | PlanReason
+  /** The pool to grow or to shrink could not be chosen without a price: things stay as they are. */
+  | "priceMissing"
+  /** A pool cannot be seen and never was: things stay as they are. */
+  | "poolUnseen";
+
+/** What one pool shall have. */
+export interface PoolPlan {
+  readonly pool: string;
+  readonly replicas: number;
+  readonly there: number;
+  readonly ready: number;
+  readonly isShort: boolean;
+}
+
+/** How many replicas of a model each pool of the region shall have, and why. */
+export interface ScalePlan {
+  readonly model: string;
+  readonly reason: ScaleReason;
+  /** The reason in words, with the numbers: no content, at most 200 characters. */
+  readonly text: string;
+  readonly there: number;
+  readonly replicas: number;
+  /** What the load alone would want. */
+  readonly wanted: number;
+  readonly firm: number;
+  /** Wanted, and no pool may have them. */
+  readonly unplaced: number;
+  readonly pools: readonly PoolPlan[];
+  readonly state: ScaleState;
+}
+
+/** All numbers of the scaler. */
+export interface ScalePolicy {
+  readonly plan: PlanPolicy;
+  readonly forecast: ForecastPolicy;
+  readonly forecastStepMs: number;
+  /** Added to the cold start: from asking to the first answer, seconds. */
+  readonly startMarginSeconds: number;
+  readonly shortMs: number;
+}
+
+/** The routing rules' for scaling: L is the cold start's P95 and 30 s. */
+export const defaultScalePolicy: ScalePolicy = {
+  plan: defaultPlanPolicy,
+  forecast: defaultForecastPolicy,
+  forecastStepMs: 600_000,
+  startMarginSeconds: 30,
+  shortMs: shortMsDefault,
+};
+
+/** A model that was never planned. */
+export function newScaleState(policy: ScalePolicy): ScaleState {
+  return {
+    v: 1,
+    demand: newDemand(policy.forecast),
+    total: newPlanState,
+    firm: newPlanState,
+    backlog: null,
+    pools: {},
+  };
+}
+
+type Seen = ScaleInput["pools"][number] & {
+  readonly supply: PoolSupply;
+  readonly isFrozen: boolean;
+};
+
+function isFirm({ purchase }: Pick<ScalablePool, "purchase">): boolean {
+  return purchase !== "spot";
+}
+
+function sumOf<T>(list: readonly T[], value: (one: T) => number): number {
+  return list.reduce((sum, one) => sum + value(one), 0);
+}
+
+/**
+ * The plan of one model in one region. Demand with its margin, the backlog and late first tokens say how many replicas there
+ * shall be; the same plan for critical and interactive work alone says how many of them may not be spot; then the pools share
+ * them by price. Without input, or without sight of a pool, everything stays as it is.
+ */
+export function planModel(
+  state: ScaleState,
+  input: ScaleInput,
+  nowMs: number,
+  policy: ScalePolicy,
+): ScalePlan {
+  const startMs = (pool: ScalablePool): number =>
+    1_000 * (pool.coldStartSeconds + policy.startMarginSeconds);
+  const seen: Seen[] = [];
+  for (const pool of input.pools) {
+    const supply = viewSupply(state.pools[pool.id] ?? newPoolState, pool.seen, nowMs, {
+      startMs: startMs(pool),
+      shortMs: policy.shortMs,
+    });
+    if (supply !== null) seen.push({ ...pool, supply, isFrozen: pool.seen === null });
+  }
+  const pools = Object.fromEntries(seen.map(({ id, supply }) => [id, supply.state]));
+  const looked: ScaleState = { ...state, pools: { ...state.pools, ...pools } };
+  if (seen.length < input.pools.length) return keep(looked, input, seen, "poolUnseen");
+  const { demand } = input;
+  if (demand === null || nowMs - demand.measuredAtMs > policy.plan.inputAgeMsMax) {
+    return keep(looked, input, seen, "inputMissing");
+  }
+  const stepMs = policy.forecastStepMs;
+  const known = lookAtDemand(state.demand, demand.rates, { nowMs, stepMs }, policy.forecast);
+  const horizonMs = Math.max(0, ...input.pools.map(startMs));
+  const expected = expectDemand(known, demand.rates, { horizonMs, stepMs });
+  const there = input.fixed + sumOf(seen, ({ supply }) => supply.there);
+  const firmSeen = seen.filter(isFirm);
+  const firmThere = input.fixed + sumOf(firmSeen, ({ supply }) => supply.there);
+  const bounds = (of: readonly Seen[]): PlanPolicy => ({
+    ...policy.plan,
+    replicasMin: input.fixed + sumOf(of, ({ replicasMin }) => replicasMin),
+    replicasMax: input.fixed + sumOf(of, ({ replicasMax }) => replicasMax),
+    horizonSeconds: horizonMs / 1_000,
+  });
+  const planned = {
+    measuredAtMs: demand.measuredAtMs,
+    replicas: there,
+    demand: expected.protected + expected.other,
+    demandNow: demand.burst,
+    backlogSeconds: demand.backlogSeconds,
+    backlogGrowth: growthOf(state.backlog, demand.backlogSeconds, nowMs),
+    ...(demand.lateShare === null ? {} : { lateShare: demand.lateShare }),
+  };
+  const total = planCapacity(state.total, planned, nowMs, bounds(seen));
+  const quiet = { backlogSeconds: 0, backlogGrowth: 0, demandNow: 0 };
+  const firm = planCapacity(
+    state.firm,
+    {
+      measuredAtMs: demand.measuredAtMs,
+      replicas: firmThere,
+      demand: expected.protected,
+      ...quiet,
+    },
+    nowMs,
+    bounds(firmSeen),
+  );
+  const isDown = total.replicas < there && !demand.isPartial;
+  const assignment = assignReplicas(seen.map(assignable), {
+    total: Math.max(total.replicas, isDown ? 0 : there) - input.fixed,
+    firm: Math.min(firm.replicas, Math.max(total.replicas, there)) - input.fixed,
+    mayShrink: isDown,
+  });
+  return conclude({
+    state: {
+      ...looked,
+      demand: known,
+      total: total.state,
+      firm: firm.state,
+      backlog: { atMs: nowMs, seconds: demand.backlogSeconds },
+    },
+    input,
+    seen,
+    total,
+    firm,
+    assignment,
+    expected,
+    isHeld: total.replicas < there && demand.isPartial,
+    nowMs,
+  });
+}
+
+/** Seconds of work by which the backlog grows in a second. */
+function growthOf(before: ScaleState["backlog"], seconds: number, nowMs: number): number {
+  if (before === null || nowMs <= before.atMs) return 0;
+  return ((seconds - before.seconds) * 1_000) / (nowMs - before.atMs);
+}
+
+function assignable(pool: Seen): AssignablePool {
+  const { id, isFrozen, pricePerHourMicroUsd, purchase, supply } = pool;
+  const isPaid = purchase === "reserved";
+  return {
+    id,
+    isFirm: isFirm(pool),
+    priceMicroUsd: isPaid ? 0 : pricePerHourMicroUsd === 0 ? null : pricePerHourMicroUsd,
+    replicasPerInstance: pool.replicasPerInstance,
+    replicasMin: pool.replicasMin,
+    replicasMax: pool.replicasMax,
+    there: supply.there,
+    isShort: supply.isShort,
+    isFrozen,
+  };
+}
+
+function poolPlan({ id, supply }: Seen, replicas: number): PoolPlan {
+  const { isShort, ready, there } = supply;
+  return { pool: id, replicas, there, ready, isShort };
+}
+
+/** Everything stays as it is. */
+function keep(
+  state: ScaleState,
+  input: ScaleInput,
+  seen: readonly Seen[],
+  reason: "inputMissing" | "poolUnseen",
+): ScalePlan {
+  const there = input.fixed + sumOf(seen, ({ supply }) => supply.there);
+  const plan = {
+    model: input.model,
+    reason,
+    there,
+    replicas: there,
+    wanted: there,
+    firm: 0,
+    unplaced: 0,
+    pools: seen.map((pool) => poolPlan(pool, pool.supply.there)),
+    state,
+  };
+  return { ...plan, text: describeModelPlan(plan, null) };
+}
+
+function conclude(facts: {
+  readonly state: ScaleState;
+  readonly input: ScaleInput;
+  readonly seen: readonly Seen[];
+  readonly total: Plan;
+  readonly firm: Plan;
+  readonly assignment: Assignment;
+  readonly expected: WorkRates;
+  readonly isHeld: boolean;
+  readonly nowMs: number;
+}): ScalePlan {
+  const { assignment, expected, firm, input, isHeld, nowMs, seen, state, total } = facts;
+  const { model } = input;
+  const pools = seen.map((pool) =>
+    poolPlan(pool, assignment.counts.get(pool.id) ?? pool.supply.there),
+  );
+  const ordered = { ...state.pools };
+  const given = new Set(seen.filter(({ isOrdered }) => isOrdered).map(({ id }) => id));
+  for (const { pool, replicas, there } of pools) {
+    const before = ordered[pool] ?? newPoolState;
+    if (given.has(pool) && replicas !== there)
+      ordered[pool] = noteOrder(before, { target: replicas, there }, nowMs);
+  }
+  const plan = {
+    model,
+    reason: assignment.isPriceMissing
+      ? ("priceMissing" as const)
+      : isHeld
+        ? ("held" as const)
+        : total.reason,
+    there: input.fixed + sumOf(seen, ({ supply }) => supply.there),
+    replicas: input.fixed + sumOf(pools, ({ replicas }) => replicas),
+    wanted: total.wanted,
+    firm: firm.replicas,
+    unplaced: assignment.unplaced,
+    pools,
+    state: { ...state, pools: ordered },
+  };
+  return {
+    ...plan,
+    text: describeModelPlan(plan, { expected, backlogSeconds: input.demand?.backlogSeconds ?? 0 }),
+  };
+}
+
+/** The state after a platform said that a pool has no more to give. */
+export function noteQuotaRefusal(
+  state: ScaleState,
+  pool: string,
+  nowMs: number,
+  policy: ScalePolicy,
+): ScaleState {
+  const before = state.pools[pool] ?? newPoolState;
+  return { ...state, pools: { ...state.pools, [pool]: noteShortage(before, nowMs, policy) } };
+}
