@@ -6,6 +6,7 @@ import { readTopologyFile } from "../supervisor/topology-file.ts";
 import { planUsage, runPlanCommand } from "./plan.ts";
 import { receiptsUsage, runReceiptsCommand } from "./receipts.ts";
 import type { CommandIo } from "./receipts.ts";
+import { runShardsCommand } from "./shards.ts";
 import { runStatusCommand } from "./status.ts";
 
 export const usage = `npm run meridian -- COMMAND
@@ -17,6 +18,8 @@ meridian keys new --jurisdiction NAME --tenant NAME
 meridian status [--state DIR]
   Asks every part of a running npm run dev whether it is ready.
 ${planUsage}
+meridian shards [--state DIR]
+  What the cells of a running npm run dev say of their shards: state and why, expected time until ready, load, breaker, weight.
 meridian help`;
 
 /** Runs one command and returns its exit code: 0, 1 for an answer that is no, 2 for wrong usage. */
@@ -31,6 +34,11 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
     return isUsable && rest.length !== 1 ? runStatusCommand(folder, io) : refuse(io);
   }
   if (command === "plan") return runPlanCommand(rest, io);
+  if (command === "shards") {
+    const [flag, folder = ".meridian", ...more] = rest;
+    const isUsable = (flag === undefined || flag === "--state") && more.length === 0;
+    return isUsable && rest.length !== 1 ? runShardsCommand(folder, io) : refuse(io);
+  }
   if (command === "help" && rest.length === 0) {
     io.out(usage);
     return 0;

@@ -62,8 +62,19 @@ function bodyOf({ id, deadlineMs, ...state }: ShardAdminState) {
     state: state.state,
     in_flight: state.inFlight,
     breaker: state.breaker,
+    weight: state.weight ?? null,
+    ...lifeOf(state.life),
     drain_deadline: deadlineMs === null ? null : Math.ceil(deadlineMs / 1000),
     engine: state.engine === undefined ? null : engineOf(state.engine),
+  };
+}
+
+function lifeOf(life: ShardAdminState["life"]) {
+  const { lifecycle = null, readyInMs = null, reason = null } = life ?? {};
+  return {
+    lifecycle,
+    lifecycle_reason: reason,
+    ready_in_seconds: readyInMs === null ? null : Math.ceil(readyInMs / 1000),
   };
 }
 
@@ -89,6 +100,8 @@ function unknownBody({ id, cell, model }: ShardDescription) {
     state: "unknown",
     in_flight: null,
     breaker: null,
+    weight: null,
+    ...lifeOf(undefined),
     drain_deadline: null,
     engine: null,
   };

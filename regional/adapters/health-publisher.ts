@@ -67,7 +67,7 @@ export function createHealthPublisher(options: HealthPublisherOptions): HealthPu
 
   async function write(parts: CellSnapshot, now: number): Promise<PublishFailure | null> {
     counter += 1;
-    const hint: CellHint = { v: 1, cell, boot, counter, atMs: now, ...parts };
+    const hint: CellHint = { v: 2, cell, boot, counter, atMs: now, ...parts };
     const mac = (text: string): string => createHmac("sha256", macKey).update(text).digest("hex");
     const value = await encodeHint(hint, mac);
     if (value === null) return "invalid";

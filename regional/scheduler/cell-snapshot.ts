@@ -11,10 +11,15 @@ export function describeCell(
 ): Pick<CellHint, "weight" | "saturation" | "level" | "models" | "shards"> {
   const capacity = statuses.reduce((sum, shard) => sum + shard.concurrentRequestsMax, 0);
   const usable = statuses.reduce((sum, shard) => sum + usableCapacity(shard), 0);
+  // What would have to be started first takes nobody's load.
+  const running = statuses.reduce(
+    (sum, shard) => sum + (isCold(shard) ? 0 : usableCapacity(shard)),
+    0,
+  );
   const inFlight = statuses.reduce((sum, shard) => sum + shard.inFlight, 0);
   return {
     weight: isDraining || capacity === 0 ? 0 : round(usable / capacity),
-    saturation: usable === 0 ? 0 : round(inFlight / usable),
+    saturation: running === 0 ? 0 : round(inFlight / running),
     level,
     models: [...new Set(statuses.filter(isServing).map(({ model }) => model))].toSorted(),
     shards: statuses.map((shard) => hintOf(shard, waiting.get(shard.model) ?? 0)),
@@ -29,19 +34,29 @@ function usableCapacity(shard: ShardStatus): number {
   return shard.isDraining ? 0 : shard.weight * shard.concurrentRequestsMax;
 }
 
+function isCold({ life }: ShardStatus): boolean {
+  return life.lifecycle === "cold" || life.lifecycle === "warming";
+}
+
 /** Hundredths: a hint that changed by less is not worth a write. */
 function round(value: number): number {
   return Math.round(value * 100) / 100;
 }
 
 function hintOf(shard: ShardStatus, queued: number): ShardHint {
-  const { breaker, id, inFlight, isDraining, weight } = shard;
+  const { breaker, id, inFlight, isDraining, life, weight } = shard;
   return {
     id,
     weight: isDraining ? 0 : round(weight),
     breaker,
-    state: isDraining ? "draining" : breaker === "open" ? "failed" : "ready",
+    state: life.lifecycle,
+    readyInSeconds: isCold(shard) ? coarse(life.readyInMs ?? 0) : null,
     inFlight,
     queued,
   };
+}
+
+/** Steps of five seconds: a start that comes nearer by less is not worth a write. */
+function coarse(milliseconds: number): number {
+  return 5 * Math.ceil(milliseconds / 5_000);
 }

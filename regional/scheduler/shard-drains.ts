@@ -1,5 +1,6 @@
 import type { ShardId } from "#shared/residency/brands.ts";
 import type { DrainFile, DrainRecord } from "../ports/drain-file.ts";
+import type { LifecycleView } from "#shared/warming/shard-lifecycle.ts";
 import type { ShardBook } from "./shard-book.ts";
 
 /** A shard as the operator sees it. */
@@ -10,6 +11,9 @@ export interface ShardDrainState {
   readonly state: "active" | "draining" | "drained";
   readonly inFlight: number;
   readonly breaker: string;
+  /** Health weight, 0..1. */
+  readonly weight: number;
+  readonly life: LifecycleView;
   /** When turns that still run on it go on elsewhere, ms since the epoch; null while it is active. */
   readonly deadlineMs: number | null;
 }
@@ -70,12 +74,14 @@ export function createShardDrains(options: ShardDrainsOptions): ShardDrains {
       onUndrained();
     },
     states: () =>
-      book.statuses(nowMs()).map(({ breaker, id, inFlight, isDraining, model }) => ({
+      book.statuses(nowMs()).map(({ breaker, id, inFlight, isDraining, life, model, weight }) => ({
         shard: id,
         model,
         state: !isDraining ? "active" : inFlight > 0 ? "draining" : "drained",
         inFlight,
         breaker,
+        weight,
+        life,
         deadlineMs: records.get(id)?.deadlineMs ?? null,
       })),
     tick() {

@@ -44,6 +44,10 @@ function isModel(value: unknown): value is string {
   return typeof value === "string" && modelPattern.test(value) && !value.includes("//");
 }
 
+function isVersion(value: unknown): value is CellHint["v"] {
+  return value === 1 || value === 2;
+}
+
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
@@ -55,20 +59,27 @@ function hasExactly(value: Readonly<Record<string, unknown>>, keys: readonly str
 }
 
 const shardKeys = "id weight state inFlight queued breaker".split(" ");
+const shardKeysV2 = [...shardKeys, "readyInSeconds"];
+/** A start that takes longer is none: a day. */
+const readyInSecondsMax = 86_400;
 const hintKeys = "v cell boot counter atMs weight saturation level models shards".split(" ");
 
-function readShard(value: unknown, cell: CellId): ShardHint | null {
-  if (!isRecord(value) || !hasExactly(value, shardKeys)) return null;
-  const { id, weight, state, inFlight, queued, breaker } = value;
+function readShard(value: unknown, cell: CellId, version: CellHint["v"]): ShardHint | null {
+  if (!isRecord(value) || !hasExactly(value, version === 1 ? shardKeys : shardKeysV2)) return null;
+  const { id, weight, state, inFlight, queued, breaker, readyInSeconds } = value;
   if (typeof id !== "string" || !shardPattern.test(id) || !id.startsWith(`${cell}/`)) return null;
   if (!isShare(weight, 1) || !isCount(inFlight) || !isCount(queued)) return null;
   if (!isOneOf(shardLifecycles, state) || !isOneOf(breakerStates, breaker)) return null;
-  return { id, weight, state, inFlight, queued, breaker };
+  const shard = { id, weight, state, inFlight, queued, breaker };
+  if (version === 1) return shard;
+  if (readyInSeconds !== null && !isShare(readyInSeconds, readyInSecondsMax)) return null;
+  return { ...shard, readyInSeconds };
 }
 
 /** The hint in `value`, or null when it is not exactly one of `cell`: a field more or less, another version, a URL. */
 function readHint(value: Readonly<Record<string, unknown>>, cell: CellId): CellHint | null {
-  if (!hasExactly(value, hintKeys) || value["v"] !== 1 || value["cell"] !== cell) return null;
+  const { v } = value;
+  if (!hasExactly(value, hintKeys) || !isVersion(v) || value["cell"] !== cell) return null;
   const { boot, counter, atMs, weight, saturation, level, models, shards } = value;
   if (!cellPattern.test(cell) || !isCount(boot) || !isCount(counter) || !isCount(atMs)) return null;
   if (!isShare(weight, 1) || !isShare(saturation, saturationMax) || !isCount(level, 4)) return null;
@@ -76,12 +87,12 @@ function readHint(value: Readonly<Record<string, unknown>>, cell: CellId): CellH
   if (!Array.isArray(shards) || shards.length > shardsMax) return null;
   const readShards: ShardHint[] = [];
   for (const entry of shards) {
-    const shard = readShard(entry, cell);
+    const shard = readShard(entry, cell, v);
     if (shard === null) return null;
     readShards.push(shard);
   }
   return {
-    v: 1,
+    v,
     cell,
     boot,
     counter,
@@ -133,7 +144,7 @@ export async function decodeHint(
     return refuse("badShape");
   }
   if (!isRecord(value)) return refuse("badShape");
-  if (value["v"] === 1 && value["cell"] !== expected.cell) return refuse("otherCell");
+  if (isVersion(value["v"]) && value["cell"] !== expected.cell) return refuse("otherCell");
   const hint = readHint(value, expected.cell);
   return hint === null ? refuse("badShape") : { ok: true, hint };
 }

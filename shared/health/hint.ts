@@ -10,6 +10,8 @@ export interface ShardHint {
   /** Health weight, 0..1. */
   readonly weight: number;
   readonly state: ShardLifecycle;
+  /** Of a cold or warming shard: expected time until it answers once it is asked, seconds; null of others. Version 1 has none. */
+  readonly readyInSeconds?: number | null;
   readonly inFlight: number;
   readonly queued: number;
   readonly breaker: (typeof breakerStates)[number];
@@ -17,7 +19,8 @@ export interface ShardHint {
 
 /** What a cell publishes of itself. Never content, tenants or URLs: every key of the KV is in every region of the world. */
 export interface CellHint {
-  readonly v: 1;
+  /** 2 since shards tell when they are ready; what reads 2 still reads 1. */
+  readonly v: 1 | 2;
   readonly cell: CellId;
   /** The start of the cell's process, ms since the epoch; with `counter` the version that orders its hints. */
   readonly boot: number;

@@ -72,6 +72,8 @@ interface Target {
   readonly id: CellId;
   readonly weight: number;
   readonly load: CellLoad;
+  /** Whether none of its shards of the model runs, by a hint that is young enough. */
+  readonly isCold: boolean;
 }
 
 /**
@@ -95,6 +97,22 @@ function weigh(
   return capacity * Math.max(policy.weightFloor, health);
 }
 
+/** What is old, or says nothing of these shards, is no word of cold ones. */
+function isCold(
+  shards: readonly ShardDescription[],
+  hint: CellHint | undefined,
+  nowMs: number,
+  policy: ChooseCellPolicy,
+): boolean {
+  if (hint === undefined) return false;
+  const ageMs = nowMs - hint.atMs;
+  if (ageMs >= policy.hintAgeMsMax || ageMs < -policy.clockSkewMsMax) return false;
+  const own = new Set<string>(shards.map(({ id }) => id));
+  const told = hint.shards.filter(({ id }) => own.has(id));
+  const isSome = told.some(({ state }) => state === "cold" || state === "warming");
+  return isSome && !told.some(({ state }) => state === "ready");
+}
+
 function rejectionOf(
   cell: CellDescription,
   shards: readonly ShardDescription[],
@@ -107,7 +125,8 @@ function rejectionOf(
 
 /**
  * Ranks the cells that may run a prompt: its home first, then those near, then the others, within each by weighted rendezvous
- * on the affinity key; where the first is full by its hint, by the room that is left ({@link fill}). The weight is the capacity for the model × health, where old hints fade to no opinion. Hints change
+ * on the affinity key; where the first is full by its hint, by the room that is left ({@link fill}). Those where nothing of the
+ * model runs come last: a start takes longer than any way. The weight is the capacity for the model × health, where old hints fade to no opinion. Hints change
  * the order, never the list, so that a frozen, empty or lying health KV cannot take a cell away. `random` is read only
  * without an affinity key, or when the first is full. A cell of another jurisdiction is never in the caller's list; if one is, it is rejected here.
  */
@@ -132,6 +151,7 @@ export function chooseCells(
         id: cell.id,
         weight: weigh(shards, hint, nowMs, policy),
         load: cellLoad(shards, hint, sent, input.priority, nowMs, policy),
+        isCold: isCold(shards, hint, nowMs, policy),
       });
     }
   }
@@ -148,7 +168,12 @@ export function chooseCells(
     ...rank(targets.filter((target) => !isNear(target))),
   ];
   const isFirstFull = targets.some(({ id, load }) => id === byKey[0] && load.isFull);
-  const ranked = isFirstFull ? fill(targets, isNear, random, policy) : byKey;
+  const cold = new Set(targets.filter((target) => target.isCold).map(({ id }) => id));
+  const ordered = isFirstFull ? fill(targets, isNear, random, policy) : byKey;
+  const ranked = [
+    ...ordered.filter((id) => !cold.has(id)),
+    ...ordered.filter((id) => cold.has(id)),
+  ];
   const hasHome = homeCell !== null && ranked.includes(homeCell);
   const cells = hasHome ? [homeCell, ...ranked.filter((cell) => cell !== homeCell)] : ranked;
   const own = new Set(

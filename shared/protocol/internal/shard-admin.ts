@@ -1,6 +1,8 @@
 import * as z from "zod";
 import { abilitySources, metricsFamilies } from "../../config/engine-abilities.ts";
 import type { KnownAbilities } from "../../config/engine-abilities.ts";
+import { shardLifecycles } from "../../warming/shard-lifecycle.ts";
+import type { ShardLifecycle } from "../../warming/shard-lifecycle.ts";
 
 /** Edge → cell, `POST /internal/shards`: takes a shard out of selection, or puts it back. */
 export type ShardCommand =
@@ -22,6 +24,16 @@ export interface ShardAdminState {
   readonly breaker: string;
   /** Absolute, ms since the epoch; null while it is active. */
   readonly deadlineMs: number | null;
+  /** Health weight, 0..1; absent, as its life, from cells that do not tell it. */
+  readonly weight?: number | undefined;
+  /** Whether it runs, why that is thought, and the expected time until it answers once it is asked, ms; null where nobody can say. */
+  readonly life?:
+    | {
+        readonly lifecycle: ShardLifecycle;
+        readonly reason: string;
+        readonly readyInMs: number | null;
+      }
+    | undefined;
   /** What is known of its engine; absent from cells that do not tell it. */
   readonly engine?: KnownAbilities | undefined;
 }
@@ -61,6 +73,14 @@ const answerSchema = z.object({
         state: z.enum(["active", "draining", "drained"]),
         inFlight: z.int().min(0),
         breaker: z.string().max(16),
+        weight: z.number().min(0).max(1).optional(),
+        life: z
+          .object({
+            lifecycle: z.enum(shardLifecycles),
+            reason: z.string().max(32),
+            readyInMs: z.number().min(0).nullable(),
+          })
+          .optional(),
         deadlineMs: z.int().min(0).nullable(),
         engine: engineSchema.optional(),
       }),

@@ -56,12 +56,20 @@ export const aSnapshot = (cell: CellId, weight = 1): CellSnapshot => ({
   level: 0,
   models: [model],
   shards: [
-    { id: `${cell}/llama-0`, weight, state: "ready", inFlight: 1, queued: 0, breaker: "closed" },
+    {
+      id: `${cell}/llama-0`,
+      weight,
+      state: "ready",
+      readyInSeconds: null,
+      inFlight: 1,
+      queued: 0,
+      breaker: "closed",
+    },
   ],
 });
 
 export const aHint = (cell: CellId, overrides: Partial<CellHint> = {}): CellHint => ({
-  v: 1,
+  v: 2,
   cell,
   boot: 1,
   counter: 1,

@@ -49,7 +49,7 @@ describe("createHealthPublisher", () => {
     publisher.start();
     await reaches(1);
     expect(await published()).toEqual({
-      v: 1,
+      v: 2,
       cell: west,
       boot: bootMs,
       counter: 1,

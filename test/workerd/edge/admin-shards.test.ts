@@ -32,6 +32,8 @@ beforeEach(() => {
       state: body.includes('"drain"') ? "draining" : "active",
       inFlight: 3,
       breaker: "closed",
+      weight: 0.5,
+      life: { lifecycle: "warming", reason: "saidCold", readyInMs: 12_001 },
       deadlineMs: body.includes('"drain"') ? 1_000_500 : null,
       engine: { source: "probed", abilities: { ...plainAbilities, cacheSalt: true } },
     };
@@ -111,6 +113,10 @@ describe("draining a shard", () => {
       state: "draining",
       in_flight: 3,
       breaker: "closed",
+      weight: 0.5,
+      lifecycle: "warming",
+      lifecycle_reason: "saidCold",
+      ready_in_seconds: 13,
       drain_deadline: 1001,
       engine: {
         source: "probed",

@@ -42,6 +42,16 @@ describe("encodeHint and decodeHint", () => {
     });
   });
 
+  it("tell when a cold shard will be ready since version 2", async ({ expect }) => {
+    const shards = [
+      aShard({ state: "warming", readyInSeconds: 65 }),
+      aShard({ readyInSeconds: null }),
+    ];
+    const hint = aHint({ v: 2, shards });
+    const text = await encodeHint(hint, mac);
+    expect(await decodeHint(text, mac, { cell })).toEqual({ ok: true, hint });
+  });
+
   it("name one key per cell and version", ({ expect }) => {
     expect(hintKey(cell)).toBe("meridian:health:v1:eu-west-1a");
   });
@@ -73,7 +83,12 @@ describe("encodeHint and decodeHint", () => {
     [sign("no json"), "badShape"],
     [sign("null"), "badShape"],
     [sign("[]"), "badShape"],
+    [sign(JSON.stringify({ ...aHint(), v: 3 })), "badShape"],
+    // A version has its own fields, no others.
     [sign(JSON.stringify({ ...aHint(), v: 2 })), "badShape"],
+    [sign(JSON.stringify(aHint({ shards: [aShard({ readyInSeconds: 5 })] }))), "badShape"],
+    [sign(JSON.stringify(aHint({ v: 2, shards: [aShard({ readyInSeconds: -1 })] }))), "badShape"],
+    [sign(JSON.stringify(aHint({ v: 2, shards: [aShard({ readyInSeconds: 1e9 })] }))), "badShape"],
   ])("refuse %s as %s", async ([value, reason], { expect }) => {
     expect(await decodeHint(value, mac, { cell })).toEqual({ ok: false, reason });
   });

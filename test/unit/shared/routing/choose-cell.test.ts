@@ -166,6 +166,32 @@ describe("chooseCells", () => {
     }
   });
 
+  it("puts cells where nothing of the model runs last, but for a home, and as long as that is news", ({
+    expect,
+  }) => {
+    const isCold = (atMs: number) => ({
+      hints: hintsOf(
+        ...[west, north].map((cell) =>
+          aHint(cell, {
+            atMs,
+            shards: [{ ...aShardHint(`${cell}/llama-0`, 1), state: "cold" as const }],
+          }),
+        ),
+      ),
+    });
+    const keys = Array.from({ length: 50 }, (_, index) => `k${index}`);
+    const firsts = (changes: Partial<ChooseCellInput>) =>
+      new Set(
+        keys.map((affinityKey) => {
+          const result = choose({ affinityKey, ...changes });
+          return result.kind === "ranked" ? result.cells[0] : null;
+        }),
+      );
+    expect(firsts(isCold(nowMs))).toStrictEqual(new Set([central]));
+    expect(firsts({ ...isCold(nowMs), homeCell: west })).toStrictEqual(new Set([west]));
+    expect(firsts(isCold(nowMs - 120_000)).size).toBe(3);
+  });
+
   it("puts near cells before the others, and does without when none is near", ({ expect }) => {
     for (let index = 0; index < 50; index += 1) {
       const affinityKey = `key ${index}`;
