@@ -215,6 +215,27 @@ describe("a server's abilities", () => {
     expect(engine.continuationAbility()).toBe("text");
   });
 
+  it.each([true, false])(
+    "decide whether a prompt asks for the load header: %s",
+    async (loadHeader) => {
+      const server = await anEngine();
+      const { engine } = aBackend(server, { loadHeader });
+      await prompt(engine);
+      const asked = (await requestsOf(server)).find(({ body }) =>
+        JSON.stringify(body ?? {}).includes("[[tokens:3]]"),
+      );
+      expect("endpoint-load-metrics-format" in (asked?.headers ?? {})).toBe(loadHeader);
+    },
+  );
+
+  it("without metrics have none asked for", async () => {
+    const server = await anEngine();
+    const { engine } = aBackend(server, { metrics: "none" });
+    await prompt(engine);
+    expect(await engine.load?.(1_000)).toBe("none");
+    expect((await requestsOf(server)).map(({ path }) => path)).not.toContain("/metrics");
+  });
+
   it("are asked for in few tokens and without a word of a tenant", async () => {
     const server = await anEngine();
     const { engine } = aBackend(server);

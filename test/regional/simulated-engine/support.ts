@@ -43,6 +43,7 @@ export async function addFault(engine: { origin: string }, fault: object): Promi
 
 interface Recorded {
   readonly path: string;
+  readonly headers: Readonly<Record<string, unknown>>;
   readonly body: unknown;
   readonly fault: string | null;
   readonly status: number | null;

@@ -118,7 +118,15 @@ describe("what a server can do", () => {
     server.knowsSalt = false;
     server.isFull = true;
     clock.move(300_000);
-    await capabilities.seen(true);
+    server.isHeld = true;
+    const asked = capabilities.seen(true);
+    for (const id of ["models", "version", "metrics", "stream"]) {
+      await expect.poll(() => server.asked.at(-1)).toBe(id);
+      if (id !== "stream") server.releaseOne();
+    }
+    expect(capabilities.known()).toEqual({ abilities: plainAbilities, source: "unknown" });
+    server.release();
+    await asked;
     expect(capabilities.known()).toEqual({ abilities: plainAbilities, source: "partly" });
     server.isFull = false;
     clock.move(60_000);

@@ -43,6 +43,8 @@ function stream({ ids, promptIds, usage = true }: StreamParts = {}): ProbeAnswer
   );
 }
 
+const rubbishAtTheEnd: ProbeAnswer = { ...stream(), text: `${stream().text}data: {}\n\n` };
+
 const models = ok(JSON.stringify({ data: [{ id: "m", owned_by: "vllm", created: 7 }] }));
 
 /** An engine that knows everything. */
@@ -142,7 +144,7 @@ describe("a probe", () => {
     ],
     [
       "counts other tokens than it names",
-      but({ tokenIds: stream({ promptIds: [1], ids: [2] }) }),
+      but({ tokenIds: stream({ promptIds: [1], ids: [2] }), tokenPrompt: whole(1) }),
       "tokenIds",
     ],
     [
@@ -163,6 +165,11 @@ describe("a probe", () => {
       "continueFinalMessage",
     ],
     ["tells no usage in its stream", but({ stream: stream({ usage: false }) }), "usageInStream"],
+    [
+      "tells usage in a stream that goes on in rubbish",
+      but({ stream: rubbishAtTheEnd }),
+      "usageInStream",
+    ],
     ["refuses to tell usage in its stream", but({ stream: status(400) }), "usageInStream"],
     [
       "tells its load in no known form",
