@@ -3,14 +3,20 @@ import type { Hono } from "hono";
 import type { PrewarmPolicy } from "#shared/admission/prewarm-budget.ts";
 import { defaultQueuePolicy } from "#shared/admission/queue-policy.ts";
 import type { QueuePolicy } from "#shared/admission/queue-policy.ts";
+import { defaultStartPolicy } from "#shared/admission/start-share.ts";
 import { defaultBreakerPolicy } from "#shared/breaker/breaker-policy.ts";
 import { defaultTurnPolicy } from "#shared/conversation/turn-policy.ts";
 import type { TurnPolicy } from "#shared/conversation/turn-policy.ts";
+import { defaultDegradePolicy } from "#shared/overload/degrade-policy.ts";
+import { defaultLevelPolicy } from "#shared/overload/level-policy.ts";
 import type { LevelPolicy } from "#shared/overload/level-policy.ts";
 import { createEncoder } from "#shared/protocol/encoders/create-encoder.ts";
 import type { HistoryStore } from "#shared/protocol/internal/history.ts";
+import { defaultHealthPolicy } from "#shared/health/health-policy.ts";
+import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
 import type { Log } from "#shared/telemetry/log-record.ts";
 import { createMetricsRegistry } from "#shared/telemetry/metrics.ts";
+import { policyVersionOf } from "#shared/telemetry/policy-version.ts";
 import { continueTrace } from "#shared/telemetry/traceparent.ts";
 import { createCacheSalt } from "./adapters/cache-salt.ts";
 import { createCallVerifier } from "./adapters/call-verifier.ts";
@@ -96,6 +102,19 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     jurisdiction: cell.jurisdiction,
     ...(overrides.writeLog === undefined ? {} : { write: overrides.writeLog }),
   });
+  const queuePolicy = { ...defaultQueuePolicy, ...overrides.queuePolicy };
+  const levelPolicy = overrides.levelPolicy ?? defaultLevelPolicy;
+  const policyVersion = policyVersionOf([
+    queuePolicy,
+    levelPolicy,
+    defaultBreakerPolicy,
+    defaultDegradePolicy,
+    defaultHealthPolicy,
+    defaultSelectionPolicy,
+    defaultStartPolicy,
+  ]);
+  const logDecision: Log = (logLevel, event, fields) =>
+    log(logLevel, event, { ...fields, policyVersion });
   const metrics = createMetricsRegistry();
   const { history, scalingStore } = await openDatabase(config, overrides, log);
   const cacheSalt = createCacheSalt(config.cacheSaltKey);
@@ -113,7 +132,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     engines,
     clock,
     metrics,
-    log,
+    log: logDecision,
     keyHex: config.cacheSaltKey,
     isChat: (model) =>
       config.topology.jurisdictions
@@ -140,6 +159,8 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     random: () => random.unit(),
     policy: defaultBreakerPolicy,
     startedAtMs,
+    level: () => level.level(),
+    isConfined: (tenant) => health.poison.hasBrokenShard(tenant),
     health: health.shards,
     lives: warming.lives,
   });
@@ -151,7 +172,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     book,
     clock,
     random,
-    policy: { ...defaultQueuePolicy, ...overrides.queuePolicy },
+    policy: queuePolicy,
     hasNeighbour: (model) => hasNeighbour(config, model),
     warmth: warming.warmth,
     onRefused: (model, priority, reason) => refusals.add({ model, class: priority, reason }),
@@ -164,8 +185,8 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     clock,
     random,
     metrics,
-    log,
-    ...(overrides.levelPolicy === undefined ? {} : { levelPolicy: overrides.levelPolicy }),
+    log: logDecision,
+    levelPolicy,
     onLevel: () => publisher?.notify(),
   });
   const { level, scheduler } = overload;
@@ -206,7 +227,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
       log("info", "warmed_ahead", { shard, cachedTokens, promptTokens });
     },
   });
-  const telemetry = createTurnTelemetry({ metrics, log, usage, clock });
+  const telemetry = createTurnTelemetry({ metrics, log: logDecision, usage, clock });
   const scaling = createCellScaling({
     cell,
     topology: config.topology,

@@ -1,5 +1,5 @@
 import { createHmac } from "node:crypto";
-import { isPoison, newPoisonTable, noteBroken } from "#shared/health/poison.ts";
+import { hasBrokenShard, isPoison, newPoisonTable, noteBroken } from "#shared/health/poison.ts";
 import type { PoisonTable } from "#shared/health/poison.ts";
 import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
@@ -15,6 +15,8 @@ export type Prompt = Pick<TurnRequest, "tenant" | "engine">;
 /** Keeps prompts that break shards from breaking more of them. */
 export interface PoisonGuard {
   isQuarantined(prompt: Prompt): boolean;
+  /** Whether a prompt of the tenant broke a shard of late: its prompts are kept to the shards that are the tenant's. */
+  hasBrokenShard(tenant: string): boolean;
   /** The shard broke off with this prompt: resolves when it is known whether it died of it. Never rejects. */
   suspect(prompt: Prompt, shard: ShardId): Promise<void>;
 }
@@ -46,13 +48,14 @@ export function createPoisonGuard(options: PoisonGuardOptions): PoisonGuard {
       if (table.size === 0) return false;
       return isPoison(table, fingerprintOf(prompt), clock.nowMs());
     },
+    hasBrokenShard: (tenant) => hasBrokenShard(table, tenant, clock.nowMs()),
     async suspect(prompt, shard) {
       const alive = await engines.get(shard)?.probe(aliveTimeoutMs);
       if (alive === undefined || alive.ok) return;
       const fingerprint = fingerprintOf(prompt);
       const nowMs = clock.nowMs();
       const wasPoison = isPoison(table, fingerprint, nowMs);
-      table = noteBroken(table, fingerprint, shard, nowMs);
+      table = noteBroken(table, { fingerprint, tenant: prompt.tenant, shard }, nowMs);
       if (!wasPoison && isPoison(table, fingerprint, nowMs)) onQuarantined(shard);
     },
   };

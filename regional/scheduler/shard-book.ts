@@ -15,7 +15,7 @@ import { observeTokens } from "#shared/routing/held-tokens.ts";
 import { learnSpeed } from "#shared/routing/learn-speed.ts";
 import { selectShard } from "#shared/routing/score-shard.ts";
 import type { Selection, SelectionInput } from "#shared/routing/score-shard.ts";
-import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
+import { defaultSelectionPolicy, selectionPolicyAt } from "#shared/routing/selection-policy.ts";
 import { uncachedTokens, workOf } from "#shared/routing/shard-state.ts";
 import type { PromptDemand, ShardSpeed } from "#shared/routing/shard-state.ts";
 import type { LifecycleView } from "#shared/warming/shard-lifecycle.ts";
@@ -120,6 +120,10 @@ export interface ShardBookOptions {
   readonly policy: BreakerPolicy;
   /** When the cell's process began, ms: for some seconds it uses its shards in part. Left out: it is the first. */
   readonly startedAtMs?: number;
+  /** Degradation level of the cell; 0 by default. */
+  readonly level?: () => number;
+  /** Whether a tenant's prompts must keep to its own set, because one of them broke a shard; none by default. */
+  readonly isConfined?: (tenant: string) => boolean;
   /** What answers say of their shards; none: all are whole. */
   readonly health?: Pick<ShardHealth, "weightOf" | "answered">;
   /** Which shards run; none: all do. */
@@ -131,6 +135,7 @@ const alwaysReady: LifecycleView = { lifecycle: "ready", reason: "assumedReady",
 /** The book of one cell. */
 export function createShardBook(options: ShardBookOptions): ShardBook {
   const { contextTokensMax, health, jurisdiction, lives, policy, random } = options;
+  const { isConfined = () => false, level = () => 0 } = options;
   const lengths = createAnswerLengths();
   const homes = createHomeMemory();
   const groups = new Map<string, ModelShards>();
@@ -241,10 +246,11 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
     input: SelectionInput,
     mayOverflow: boolean,
   ): { readonly selection: Selection; readonly isOverflow: boolean } {
-    const selection = selectShard(input, random, defaultSelectionPolicy);
+    const selectionPolicy = selectionPolicyAt(level());
+    const selection = selectShard(input, random, selectionPolicy);
     if (selection.kind === "chosen" || !mayOverflow) return { selection, isOverflow: false };
     const prompt = { ...input.prompt, allowed: null };
-    const wider = selectShard({ ...input, prompt }, random, defaultSelectionPolicy);
+    const wider = selectShard({ ...input, prompt }, random, selectionPolicy);
     return { selection: wider, isOverflow: wider.kind === "chosen" };
   }
 
@@ -291,7 +297,8 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
       const prompt = ceiling === undefined ? wish : { ...wish, ceiling };
       const { inputTokens } = prompt;
       const input = { candidates: group.states(nowMs), cachedTokens, prompt };
-      const mayOverflow = onlyShard === undefined && prompt.allowed !== null;
+      const mayOverflow =
+        onlyShard === undefined && prompt.allowed !== null && !isConfined(request.tenant);
       const { isOverflow, selection } = select(input, mayOverflow);
       if (selection.kind === "none") return { ...selection, ...startOf(input, selection) };
       const { chosen, reason, rejected, runnersUp } = selection;

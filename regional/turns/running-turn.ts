@@ -50,7 +50,7 @@ export interface RunningTurnDeps {
   readonly policy: TurnPolicy;
   readonly observer: TurnObserver;
   readonly guards: TurnGuards;
-  readonly poison: PoisonGuard;
+  readonly poison: Pick<PoisonGuard, "isQuarantined" | "suspect">;
 }
 
 /** One turn that this cell runs or ran. */

@@ -22,6 +22,8 @@ export interface SelectionPolicy {
   readonly displacementWeight: number;
   /** A shard may carry this much more than its share of the work: bounded loads (Mirrokni 2016), as a net under the scores. */
   readonly loadBound: number;
+  /** The same while the cell's degradation level is 2 or more: then no shard is spared for the sake of a cache. */
+  readonly loadBoundCrowded: number;
   /** Seconds of work that are never too much: with few prompts in flight any one of them is more than a share. */
   readonly loadBoundFreeSeconds: number;
   /** A home is kept while its score is at most this much above the best one's. */
@@ -46,8 +48,19 @@ export const defaultSelectionPolicy: SelectionPolicy = {
   ceilings: { critical: 1, interactive: 0.9, standard: 0.75, batch: 0.55 },
   displacementWeight: 2,
   loadBound: 3,
+  loadBoundCrowded: 0.1,
   loadBoundFreeSeconds: 30,
   homeMargin: 0.15,
   tieMargin: 0.02,
   scoredMax: 64,
 };
+
+const crowdedPolicy: SelectionPolicy = {
+  ...defaultSelectionPolicy,
+  loadBound: defaultSelectionPolicy.loadBoundCrowded,
+};
+
+/** The policy of a cell at a degradation level, 0 to 4. */
+export function selectionPolicyAt(level: number): SelectionPolicy {
+  return level >= 2 ? crowdedPolicy : defaultSelectionPolicy;
+}

@@ -36,6 +36,8 @@ export interface LogFields {
   /** The next best shards, `<shard>=<score>` each. */
   readonly runnersUp?: string;
   readonly predictedTtftMs?: number;
+  /** Of the numbers that a decision was made with (policy-version.ts). */
+  readonly policyVersion?: string;
   /** What a shard's engine proved to be able to do. */
   readonly abilities?: string;
   /** A model of the topology, and a pool of its scaling. */
@@ -90,6 +92,7 @@ const fieldNames: Readonly<Record<keyof LogFields, "string" | "number">> = {
   replicas: "number",
   wanted: "number",
   plan: "string",
+  policyVersion: "string",
   abilities: "string",
   count: "number",
   bytes: "number",

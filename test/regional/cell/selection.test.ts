@@ -93,6 +93,7 @@ describe("the choice of a shard", () => {
     expect(record["runnersUp"]).toMatch(new RegExp(`^${other}=\\d`));
     expect(record["score"]).toBeTypeOf("number");
     expect(record["predictedTtftMs"]).toBeGreaterThan(0);
+    expect(record["policyVersion"]).toMatch(/^[0-9a-f]{16}$/);
     expect(await metricsOf(cell)).toContain('meridian_selections_total{reason="affinity"} 1');
     expect(engineOf(cell, shard).requests).toHaveLength(1);
   });

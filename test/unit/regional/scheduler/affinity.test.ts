@@ -12,7 +12,13 @@ const idsOf = (count: number): readonly ShardId[] =>
   Array.from({ length: count }, (_, index) => `c/s-${index}` as ShardId);
 const promptKeys = Array.from({ length: 40 }, (_, index) => index / 100);
 
-function aBook(count: number): ShardBook {
+function aBook(
+  count: number,
+  changes: {
+    readonly isConfined?: (tenant: string) => boolean;
+    readonly level?: () => number;
+  } = {},
+): ShardBook {
   return createShardBook({
     shards: idsOf(count).map(
       (id) =>
@@ -30,6 +36,7 @@ function aBook(count: number): ShardBook {
     contextTokensMax: () => 50_000,
     random: () => 0,
     policy: defaultBreakerPolicy,
+    ...changes,
   });
 }
 
@@ -192,6 +199,16 @@ describe("a tenant's shuffle set in a cell", () => {
       expect(next.reason).toBe("overflow");
       expect(isOwn(next)).toBe(false);
     }
+  });
+
+  it("is not left, not even for load, by a tenant whose prompt broke a shard", ({ expect }) => {
+    const book = aBook(8, { isConfined: (tenant) => tenant === "acme" });
+    expect(book.choose(aRequest({ excluded: [...own] }), 0)).toMatchObject({ kind: "none" });
+    for (const shard of own) book.setDraining(shard, true, 0);
+    expect(book.choose(aRequest(), 0)).toMatchObject({ kind: "none", reason: "unhealthy" });
+    const set = shuffleSet("other", ids, "interactive");
+    const other = aRequest({ tenant: "other", excluded: [...set] });
+    expect(chosen(book.choose(other, 0)).reason).toBe("overflow");
   });
 
   it("is left by a prompt that found no answer in it", ({ expect }) => {

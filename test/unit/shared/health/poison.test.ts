@@ -1,5 +1,15 @@
 import { expect, it } from "vitest";
-import { isPoison, newPoisonTable, noteBroken } from "#shared/health/poison.ts";
+import {
+  hasBrokenShard,
+  isPoison,
+  newPoisonTable,
+  noteBroken as note,
+} from "#shared/health/poison.ts";
+import type { PoisonTable } from "#shared/health/poison.ts";
+
+function noteBroken(table: PoisonTable, fingerprint: string, shard: string, nowMs: number) {
+  return note(table, { fingerprint, shard, tenant: `of-${fingerprint}` }, nowMs);
+}
 
 it("is a prompt that broke two shards, for ten minutes from the last", () => {
   const one = noteBroken(newPoisonTable, "p", "a", 1_000);
@@ -22,4 +32,11 @@ it("is kept for so many prompts and no more, the newest ones", () => {
   expect(table.size).toBe(1_000);
   expect(isPoison(noteBroken(table, "p1049", "b", 1_050), "p1049", 1_050)).toBe(true);
   expect(isPoison(noteBroken(table, "p0", "b", 1_050), "p0", 1_050)).toBe(false);
+});
+
+it("marks its tenant from the first shard on, for ten minutes", () => {
+  const table = noteBroken(newPoisonTable, "p", "a", 1_000);
+  expect(hasBrokenShard(table, "of-p", 600_999)).toBe(true);
+  expect(hasBrokenShard(table, "of-p", 601_000)).toBe(false);
+  expect(hasBrokenShard(table, "of-q", 1_000)).toBe(false);
 });

@@ -4,7 +4,7 @@ import { saturationOf } from "#shared/routing/filter-shard.ts";
 import { predict } from "#shared/routing/predict.ts";
 import { selectShard } from "#shared/routing/score-shard.ts";
 import type { Selection } from "#shared/routing/score-shard.ts";
-import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
+import { defaultSelectionPolicy, selectionPolicyAt } from "#shared/routing/selection-policy.ts";
 import type { SelectionPolicy } from "#shared/routing/selection-policy.ts";
 import type { PromptDemand, ShardState } from "#shared/routing/shard-state.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
@@ -115,6 +115,14 @@ describe("selectShard: scores", () => {
     const prompt = { inputTokens: 10_000 };
     expect(idOf(select([warm, ...others], prompt, cached))).not.toBe("a");
     expect(idOf(select([warm, ...others], prompt, cached, { loadBound: 1e9 }))).toBe("a");
+  });
+
+  it("holds shards closer together from degradation level 2 on", () => {
+    const warm = aShard("a", { inFlight: 20, workTokens: 320_000 });
+    const others = ["b", "c"].map((id) => aShard(id, { inFlight: 12, workTokens: 120_000 }));
+    const at = (level: number): string =>
+      idOf(select([warm, ...others], { inputTokens: 10_000 }, [9_000], selectionPolicyAt(level)));
+    expect([0, 1, 2, 4].map(at)).toEqual(["a", "a", expect.not.stringMatching("a"), at(2)]);
   });
 
   it("keeps to a warm shard that has the only work of a calm cell", () => {
