@@ -52,6 +52,7 @@ import type { RegistryPolicy } from "./turns/turn-registry.ts";
 import { createTurnTelemetry } from "./turns/turn-telemetry.ts";
 import { createUsageQueue } from "./turns/usage-queue.ts";
 import { createCellWarming } from "./warming/cell-warming.ts";
+import { createSmallerWhileCold } from "./warming/smaller-while-cold.ts";
 
 /** Frames of all turns together, bytes. */
 const bufferBytesMax = 256 * 1024 * 1024;
@@ -243,11 +244,18 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     metrics,
     log,
   });
+  const smallerWhile = createSmallerWhileCold({
+    cell,
+    topology: config.topology,
+    statuses: () => book.statuses(clock.nowMs()),
+    hasWarmNeighbour: (model) => warming.warmth.hasWarmNeighbour(model),
+    metrics,
+  });
   const registry = createTurnRegistry({
     budget,
     clock,
     policy: { ...defaultRegistryPolicy, ...overrides.registryPolicy },
-    degrade: overload.degrade,
+    degrade: (request) => overload.degrade(smallerWhile(request)),
     deps: {
       cell: cell.id,
       region: cell.region,

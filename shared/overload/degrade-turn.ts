@@ -63,6 +63,20 @@ function withSmallerModel(
   return withModel(request, smaller);
 }
 
+/**
+ * The turn with the tenant's smaller model while nothing of the model that was asked for runs: what is allowed of the class at any
+ * level is allowed then. Null where it may not be, or runs neither. A begun answer is never changed.
+ */
+export function smallerWhileCold(
+  request: TurnRequest,
+  { modelOf, tenant }: Pick<DegradeInput, "modelOf" | "tenant">,
+  policy: DegradePolicy,
+): TurnRequest | null {
+  if (request.resume !== null) return null;
+  const input = { level: 4, tenant, modelOf, cachedTokens: 0, lastCutTokens: null } as const;
+  return withSmallerModel(request, input, policy);
+}
+
 /** The engine's body with at most `most` tokens to a choice; null when it asks for no more already. */
 function withOutputCap(engine: EngineRequest, most: number | null): EngineRequest | null {
   if (most === null || engine.path === "embeddings") return null;

@@ -144,6 +144,48 @@ describe("a prompt that meets a cold shard", () => {
   });
 });
 
+describe("a tenant's smaller model", () => {
+  const small = "sim/tiny";
+  const withSmaller: NonNullable<CellOptions["change"]> = (file) => {
+    const changed = withShards({ scaleToZeroSeconds: 600, coldStartSeconds: 30 })(file);
+    const shards = Object.entries(changed.shards).map(([id, shard], index) => [
+      id,
+      index === 1 ? { ...shard, model: small } : shard,
+    ]);
+    const large = file.models[model];
+    const degradation = { smallerModels: { [model]: small } };
+    const acme = { jurisdiction: "eu", priority: "interactive", keys: [], degradation };
+    return {
+      ...changed,
+      shards: Object.fromEntries(shards) as TopologyFile["shards"],
+      models: { ...file.models, [small]: large } as TopologyFile["models"],
+      tenants: { acme } as unknown as TopologyFile["tenants"],
+    };
+  };
+
+  it("answers while the one asked for is cold", async ({ expect }) => {
+    const cell = await aCell({ engines: 2, change: withSmaller });
+    const [large] = cell.engines;
+    if (large !== undefined) large.answer = cold;
+    await until(async () => (await metric(cell, "meridian_shard_state")) !== null);
+    const asked = async () => {
+      const answer = await cell.put(aTurn({}, { stream: false }));
+      return ((await answer.json()) as { model?: string }).model;
+    };
+    // The smaller model's shard has to give its first sign of life.
+    await until(async () => (await asked()) === small);
+    expect(await metric(cell, "meridian_smaller_while_cold_total")).toBeGreaterThan(0);
+  });
+
+  it("answers nobody who did not name one", async ({ expect }) => {
+    const cell = await aCell({ engines: 2, change: withSmaller });
+    const [large] = cell.engines;
+    if (large !== undefined) large.answer = cold;
+    const answer = await cell.put(aTurn({ tenant: "other", deadlineMs: Date.now() + 5_000 }));
+    expect(answer.status).toBe(503);
+  });
+});
+
 describe("a shard that was thought to run", () => {
   it("is left for a warm one when it says that it is cold, without a failure", async ({
     expect,

@@ -43,6 +43,27 @@ describe("the stateless lane", () => {
     expect(answer.headers.get("x-meridian-conversation")).toBeNull();
   });
 
+  it.each([
+    ["the stateless", {}],
+    ["the durable", { store: true }],
+  ])(
+    "tells on %s lane how long a shard's start is expected to take, and passes on no nonsense",
+    async (_lane, lane) => {
+      const waits = async (told: string) => {
+        cells.answers = (turn) => {
+          const answer = healthyAnswer(turn);
+          answer.headers.set("x-meridian-expected-wait-ms", told);
+          return answer;
+        };
+        const answer = await call(chat, { body: { ...streamed, ...lane } });
+        expect(answer.text).toContain("[DONE]");
+        return answer.headers.get("x-meridian-expected-wait-ms");
+      };
+      expect(await waits("70000")).toBe("70000");
+      expect(await waits("soon")).toBeNull();
+    },
+  );
+
   it("prefers a cell near the client, and is not led by a place that is none", async () => {
     const cellFor = async (cf: Record<string, unknown>): Promise<string | undefined> => {
       await call(chat, { body: hello, cf });
