@@ -78,6 +78,8 @@ export interface CellConfig {
   /** Between two canary prompts of the cell, ms; 0: none are sent. */
   readonly canaryPeriodMs: number;
   readonly logLevel: LogLevel;
+  /** Where `npm run dev` starts and stops engines for the scaler; null in a deployment. */
+  readonly supervisor: { readonly url: string; readonly token: string } | null;
 }
 
 /** A configuration, or everything that is wrong with it. */
@@ -137,6 +139,8 @@ const environmentSchema = z.object({
     .refine((seconds) => seconds <= 3_600, "seconds, 0 to 3600")
     .default(canarySecondsDefault),
   LOG_LEVEL: z.enum(logLevels).default("info"),
+  MERIDIAN_SUPERVISOR_URL: z.url({ protocol: /^http$/, hostname: /^127\.0\.0\.1$/ }).optional(),
+  MERIDIAN_SUPERVISOR_TOKEN: z.string().min(20).optional(),
 });
 
 const secretNames = new Set([
@@ -144,6 +148,7 @@ const secretNames = new Set([
   "CACHE_SALT_KEY",
   "HEALTH_KV_TOKEN",
   "HEALTH_MAC_KEY",
+  "MERIDIAN_SUPERVISOR_TOKEN",
 ]);
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -171,6 +176,7 @@ export function readConfig(
   const values = parsed.data;
   const signingKeys = readSigningKeys(values.CELL_SIGNING_KEYS, problems);
   const healthKv = readHealthKv(values, problems);
+  const supervisor = readSupervisor(values, problems);
   const topology = readTopology(values.MERIDIAN_TOPOLOGY, readText, problems);
   if (topology === null) return { ok: false, problems };
   const cell = topology.cells.get(values.MERIDIAN_CELL as CellId);
@@ -198,6 +204,7 @@ export function readConfig(
       drainMs: values.MERIDIAN_DRAIN_SECONDS * 1_000,
       canaryPeriodMs: values.MERIDIAN_CANARY_SECONDS * 1_000,
       logLevel: values.LOG_LEVEL,
+      supervisor,
     },
   };
 }
@@ -254,6 +261,23 @@ function readHealthKv(
       });
     }
   }
+  return null;
+}
+
+function readSupervisor(
+  {
+    MERIDIAN_SUPERVISOR_TOKEN: token,
+    MERIDIAN_SUPERVISOR_URL: url,
+  }: z.infer<typeof environmentSchema>,
+  problems: TopologyProblem[],
+): CellConfig["supervisor"] {
+  if (url !== undefined && token !== undefined) return { url, token };
+  if (url === undefined && token === undefined) return null;
+  problems.push({
+    path: url === undefined ? "MERIDIAN_SUPERVISOR_URL" : "MERIDIAN_SUPERVISOR_TOKEN",
+    got: "nothing",
+    wanted: "both of MERIDIAN_SUPERVISOR_URL and MERIDIAN_SUPERVISOR_TOKEN, or none",
+  });
   return null;
 }
 

@@ -26,6 +26,7 @@ import { createJsonLog } from "./adapters/json-log.ts";
 import { systemClock } from "./adapters/system-clock.ts";
 import { systemRandom } from "./adapters/system-random.ts";
 import { createCellApp } from "./app.ts";
+import { createPlatforms } from "./backends/platforms/create-platforms.ts";
 import { createEngines } from "./backends/create-engines.ts";
 import type { CellConfig } from "./config.ts";
 import { createCellHealth } from "./health/cell-health.ts";
@@ -61,6 +62,8 @@ const turnTickMs = 100;
 const sweepMs = 1_000;
 const databaseAskMs = 2_000;
 const databaseAnswerMs = 1_500;
+/** How long turns may go on at a shard whose engine the scaler ends; then they go on elsewhere, ms. */
+const scaledDownMs = 60_000;
 /** The edge gives a cell up that says nothing for 10 s; proxies close silent streams after 30 s or more. */
 const heartbeatMs = 3_000;
 
@@ -126,6 +129,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
   const contextTokensMax = (model: string): number =>
     config.topology.jurisdictions.get(cell.jurisdiction)?.models.get(model)?.contextTokensMax ?? 0;
   const ownShards = config.shards.map(({ description }) => description);
+  const ownIds = new Set(ownShards.map(({ id }) => id));
   const newTraceparent = (): string => continueTrace("", random.hex(16), random.hex(8));
   const health = createCellHealth({
     cell,
@@ -229,6 +233,21 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     },
   });
   const telemetry = createTurnTelemetry({ metrics, log: logDecision, usage, clock });
+  const platforms = createPlatforms({
+    shards: config.topology.jurisdictions.get(cell.jurisdiction)?.shards ?? [],
+    supervisor: config.supervisor,
+    monotonicMs: () => performance.now(),
+    leaving: {
+      leave: (shard) => {
+        if (ownIds.has(shard)) drains.drain(shard, clock.nowMs() + scaledDownMs);
+      },
+      isEmpty: (shard) =>
+        book.statuses(clock.nowMs()).every(({ id, inFlight }) => id !== shard || inFlight === 0),
+      comeBack: (shard) => {
+        if (ownIds.has(shard)) drains.undrain(shard);
+      },
+    },
+  });
   const scaling = createCellScaling({
     cell,
     topology: config.topology,
@@ -237,7 +256,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     speedOf: (shard) => book.speedOf(shard),
     queues: () => queue.queues(),
     store: scalingStore,
-    platformOf: () => null,
+    platformOf: (pool) => platforms.of(pool),
     clock,
     monotonicMs: () => performance.now(),
     boot: random.hex(8),
@@ -431,6 +450,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     async close() {
       for (const stop of stops.splice(0)) stop();
       await stopScaling();
+      platforms.close();
       publisher?.stop();
       for (const engine of engines.values()) engine.close();
       await history.close();

@@ -24,6 +24,8 @@ import {
   resolveTopology,
   shardsToStart,
 } from "./resolve-topology.ts";
+import { serveShardControl } from "./shard-control.ts";
+import type { ShardControl } from "./shard-control.ts";
 import type { Secrets } from "./secrets.ts";
 import { StartError } from "./state-folder.ts";
 import type { StateFolder } from "./state-folder.ts";
@@ -67,7 +69,27 @@ export function createDeployment(
   const cells = new Map<string, Part>();
   let health: Part | null = null;
   let edge: Part | null = null;
+  let control: ShardControl | null = null;
+  const stoppedEngines = new Set<string>();
   let isStopped = false;
+
+  /** Starts or ends one engine for the scaler; it keeps its port, which the cells know. */
+  async function setEngine(id: string, isRunning: boolean): Promise<boolean> {
+    const part = engines.get(id);
+    if (part === undefined || isStopped) return false;
+    if (isRunning === !stoppedEngines.has(id)) return true;
+    if (isRunning) {
+      stoppedEngines.delete(id);
+      const next = make({ ...enginePart(places, file, id), url: part.url });
+      engines.set(id, next);
+      await next.start();
+    } else {
+      stoppedEngines.add(id);
+      await part.stop();
+    }
+    listeners.onChange();
+    return true;
+  }
 
   function make(specification: PartSpecification): Part {
     return createPart(specification, listeners);
@@ -113,6 +135,10 @@ export function createDeployment(
       const seconds = plan.environment[name];
       if (seconds !== undefined) own[name] = seconds;
     }
+    if (control !== null) {
+      own["MERIDIAN_SUPERVISOR_URL"] = control.url;
+      own["MERIDIAN_SUPERVISOR_TOKEN"] = control.token;
+    }
     const database = databases.get(region);
     if (database !== undefined) own[databaseVariable(region)] = database.url;
     for (const name of neededVariables(file, id)) own[name] = plan.environment[name] ?? "";
@@ -152,6 +178,13 @@ export function createDeployment(
 
   async function startCells(): Promise<void> {
     writeTopology();
+    if (file.scaling !== undefined) {
+      control = await serveShardControl({
+        running: () => [...engines.keys()].filter((id) => !stoppedEngines.has(id)),
+        regionOf: (id) => file.cells[file.shards[id]?.cell ?? ""]?.region ?? "",
+        set: setEngine,
+      });
+    }
     for (const [id, cell] of Object.entries(file.cells)) {
       const dataDir = join(folder.file("cells"), id);
       mkdirSync(dataDir, { recursive: true });
@@ -200,6 +233,7 @@ export function createDeployment(
     },
     async stop() {
       isStopped = true;
+      control?.close();
       await edge?.stop();
       await Promise.all([...cells.values()].map((part) => part.stop()));
       await Promise.all(allParts().map((part) => part.stop()));

@@ -9,6 +9,7 @@ import type { ShardId } from "#shared/residency/brands.ts";
 import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
 import type { ShardSpeed } from "#shared/routing/shard-state.ts";
 import { defaultScalePolicy } from "#shared/scaling/scale-model.ts";
+import { modalCommand } from "#shared/scaling/modal-command.ts";
 import type { ScalePlan } from "#shared/scaling/scale-model.ts";
 import type { ReplicaSpeed } from "#shared/scaling/turn-work.ts";
 import type { Log } from "#shared/telemetry/log-record.ts";
@@ -92,7 +93,13 @@ function fixedShards(topology: Topology, cell: CellDescription): ReadonlyMap<str
   return fixed;
 }
 
-function createObserver({ log, metrics }: CellScalingOptions, plans: () => readonly ScalePlan[]) {
+function createObserver(
+  { log, metrics }: CellScalingOptions,
+  pools: readonly PoolDescription[],
+  plans: () => readonly ScalePlan[],
+) {
+  /** Orders that nothing carries out, as they were printed last. */
+  const printed = new Map<string, number>();
   const planned = metrics.counter(
     "meridian_scaler_plans_total",
     "Plans of the region's leader, by model and reason.",
@@ -137,6 +144,10 @@ function createObserver({ log, metrics }: CellScalingOptions, plans: () => reado
       const level =
         result === "applied" ? "info" : isNews && result !== "planOnly" ? "warn" : "debug";
       log(level, "scaler_order", { pool, replicas, reason: result });
+      const modal = pools.find(({ id, platform }) => id === pool && platform === "modal");
+      if (result !== "planOnly" || modal === undefined || printed.get(pool) === replicas) return;
+      printed.set(pool, replicas);
+      log("info", "scaler_command", { pool, replicas, plan: modalCommand(modal, replicas) });
     },
     leads(given) {
       token = given;
@@ -185,7 +196,7 @@ export function createCellScaling(options: CellScalingOptions): CellScaling {
     nowMs,
     monotonicMs,
     policy: { ...defaultScalePolicy, forecastStepMs: 1_000 * scaling.forecastStepSeconds },
-    observer: createObserver(options, () => scaler.plans()),
+    observer: createObserver(options, scaling.pools, () => scaler.plans()),
   });
   return {
     meter,

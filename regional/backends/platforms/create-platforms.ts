@@ -1,0 +1,53 @@
+import type { PoolDescription } from "#shared/config/scaling.ts";
+import type { ShardDescription } from "#shared/config/topology.ts";
+import type { Platform } from "../../ports/platform.ts";
+import { createProcessPlatform } from "./process-platform.ts";
+import type { ShardLeaving } from "./process-platform.ts";
+import { createSageMakerPlatform } from "./sagemaker-platform.ts";
+
+export interface PlatformsOptions {
+  /** Of the cell's region. */
+  readonly shards: readonly ShardDescription[];
+  /** The supervisor of `npm run dev`; null in a deployment. */
+  readonly supervisor: { readonly url: string; readonly token: string } | null;
+  readonly leaving: ShardLeaving;
+  readonly monotonicMs: () => number;
+}
+
+/** What starts and stops the replicas of a cell's region. */
+export interface Platforms {
+  /** Null for a pool that nothing here can change: its plans are only written. */
+  of(pool: PoolDescription): Platform | null;
+  close(): void;
+}
+
+/**
+ * The platforms of one cell. Modal has none: its autoscaler is set by gRPC through its SDK (`update_autoscaler`), which is no
+ * dependency; the call to make is written with the plan.
+ */
+export function createPlatforms(options: PlatformsOptions): Platforms {
+  const { leaving, monotonicMs, shards, supervisor } = options;
+  const sagemaker = createSageMakerPlatform({
+    monotonicMs,
+    placeOf(pool) {
+      const backend = shards.find(({ id }) => id === pool.shards[0])?.backend;
+      if (backend?.kind !== "sagemaker" || backend.inferenceComponent === undefined) return null;
+      return { region: backend.region, inferenceComponent: backend.inferenceComponent };
+    },
+  });
+  const process = supervisor === null ? null : createProcessPlatform({ ...supervisor, leaving });
+  return {
+    of({ platform }) {
+      switch (platform) {
+        case "sagemaker":
+          return sagemaker;
+        case "process":
+          return process;
+        case "modal":
+        case "none":
+          return null;
+      }
+    },
+    close: () => sagemaker.close(),
+  };
+}
