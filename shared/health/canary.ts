@@ -28,10 +28,12 @@ interface CanaryRecord {
 /** What the shards of one model and revision have answered. */
 export interface CanaryBoard {
   readonly shards: ReadonlyMap<string, CanaryRecord>;
+  /** To each prompt the last answer that two shards gave alike. */
+  readonly references: ReadonlyMap<number, CanaryAnswer>;
 }
 
 /** Nothing asked yet. */
-export const newCanaryBoard: CanaryBoard = { shards: new Map() };
+export const newCanaryBoard: CanaryBoard = { shards: new Map(), references: new Map() };
 
 const newRecord: CanaryRecord = {
   latest: new Map(),
@@ -50,10 +52,25 @@ export type CanaryVerdict =
   /** Too few others to compare with. */
   | "unknown";
 
+/** Whether the last answer of another shard is the same. */
+function isSeconded(
+  { shards }: CanaryBoard,
+  shard: string,
+  prompt: number,
+  answer: CanaryAnswer,
+): boolean {
+  return [...shards].some(([id, { latest }]) => {
+    const other = id === shard ? undefined : latest.get(prompt);
+    return other !== undefined && agreementOf(other, answer) >= agreementMin;
+  });
+}
+
 /**
  * The verdict on an answer: every other shard has a vote, its last answer, and the shard itself has one, its last answer that
- * nobody contradicted, so that of two shards the one that changes its mind is found out. The answer agrees when no other has
- * more votes; it disagrees when another has two or more.
+ * nobody contradicted, so that of two shards the one that changes its mind is found out. An answer that no other shard gives
+ * meets the recorded one as well, so that two shards that go wrong one after the other, each in its way, are both found out;
+ * shards that change together are not held to what they said before. The answer agrees when no other has more votes; it disagrees
+ * when another has two or more.
  */
 function judge(
   board: CanaryBoard,
@@ -66,6 +83,8 @@ function judge(
     const vote = (id === shard ? accepted : latest).get(prompt);
     if (vote !== undefined) votes.push(vote);
   }
+  const reference = board.references.get(prompt);
+  if (reference !== undefined && !isSeconded(board, shard, prompt, answer)) votes.push(reference);
   if (votes.length === 0) return "unknown";
   const votesFor = (one: CanaryAnswer): number =>
     votes.filter((vote) => agreementOf(vote, one) >= agreementMin).length;
@@ -103,7 +122,11 @@ export function observeCanary(
     successesInRow,
     isQuarantined,
   });
-  return { board: { shards }, verdict };
+  const references = new Map(board.references);
+  if (answer !== null && isGood && isSeconded(board, shard, prompt, answer)) {
+    references.set(prompt, answer);
+  }
+  return { board: { shards, references }, verdict };
 }
 
 /** Whether the shard's answers were wrong, and have not been right since. */

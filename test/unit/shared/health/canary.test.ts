@@ -58,6 +58,20 @@ describe("canaries", () => {
     expect(isQuarantined(board, "b")).toBe(false);
   });
 
+  it("find both of two that go wrong one after the other, by what they agreed on before", () => {
+    const other = [7, 7, 7, 7];
+    const { board, verdicts } = asked(
+      ["a", 0, right],
+      ["b", 0, right],
+      ["a", 0, wrong],
+      ["b", 0, other],
+      ["a", 0, wrong],
+      ["b", 0, other],
+    );
+    expect(verdicts.slice(2)).toStrictEqual(["disagrees", "disagrees", "disagrees", "disagrees"]);
+    expect([isQuarantined(board, "a"), isQuarantined(board, "b")]).toStrictEqual([true, true]);
+  });
+
   it("cannot say which of two is right that never agreed", () => {
     const { board } = asked(["a", 0, right], ["b", 0, wrong], ["a", 0, right], ["b", 0, wrong]);
     expect([isQuarantined(board, "a"), isQuarantined(board, "b")]).toStrictEqual([false, false]);
