@@ -1,6 +1,5 @@
 import type { TryResult } from "#shared/conversation/turn-events.ts";
 import { movePays } from "#shared/routing/next-home.ts";
-import type { Spill } from "#shared/routing/next-home.ts";
 import { predict } from "#shared/routing/predict.ts";
 import type { Selection, SelectionInput } from "#shared/routing/score-shard.ts";
 import type { PromptDemand, ShardSpeed, ShardState } from "#shared/routing/shard-state.ts";
@@ -29,7 +28,7 @@ export function spillOf(
   prompt: PromptDemand,
   cachedTokens: number,
   { prefillTokensPerSecond }: ShardSpeed,
-): Spill {
+): "once" | "pays" {
   if (home === null) return "once";
   const gapSeconds = home.prediction.ttftSeconds - chosen.prediction.ttftSeconds;
   const contextTokens = prompt.inputTokens;

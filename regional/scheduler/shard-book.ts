@@ -12,6 +12,8 @@ import type { EngineLoad } from "#shared/routing/engine-load.ts";
 import { noteLoad } from "#shared/routing/foreign-load.ts";
 import type { OwnCounters } from "#shared/routing/foreign-load.ts";
 import { observeTokens } from "#shared/routing/held-tokens.ts";
+import { chargeMove } from "#shared/routing/move-budget.ts";
+import type { Spill } from "#shared/routing/next-home.ts";
 import { learnSpeed } from "#shared/routing/learn-speed.ts";
 import { selectShard } from "#shared/routing/score-shard.ts";
 import type { Selection, SelectionInput } from "#shared/routing/score-shard.ts";
@@ -24,6 +26,7 @@ import type { ShardHealth } from "../health/shard-health.ts";
 import type { ShardLives } from "../warming/shard-lives.ts";
 import type { ProbeResult } from "../ports/engine.ts";
 import { basicTtft, spillOf, startOf, verdictOf, withLoad } from "./book-decisions.ts";
+import { createActiveConversations } from "./active-conversations.ts";
 import { createAnswerLengths } from "./answer-lengths.ts";
 import { createHomeMemory } from "./home-memory.ts";
 import { createModelShards } from "./model-shards.ts";
@@ -138,6 +141,7 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
   const { isConfined = () => false, level = () => 0 } = options;
   const lengths = createAnswerLengths();
   const homes = createHomeMemory();
+  const active = createActiveConversations();
   const groups = new Map<string, ModelShards>();
   for (const model of new Set(options.shards.map((shard) => shard.model))) {
     const own = options.shards.filter((shard) => shard.model === model);
@@ -227,7 +231,10 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
     lengths.observe(answerKind, seen.tokens);
     const tokens = (seen.prompt?.tokens ?? inputTokens) + seen.tokens;
     const record = { shard: dispatch.shard, tokens, atMs: nowMs };
-    if (conversationId !== null) homes.note(conversationId, record);
+    if (conversationId !== null) {
+      homes.note(conversationId, record);
+      active.note(conversationId, dispatch.shard, nowMs);
+    }
     const uncached =
       seen.prompt === null ? expected : seen.prompt.tokens - seen.prompt.cachedTokens;
     entry.speed = learnSpeed(entry.speed, {
@@ -239,6 +246,14 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
       kvTokens: entry.own.kvTokens,
       replicas: 1,
     });
+  }
+
+  /** What a spill away from `home` counts as: not too many of a home's conversations move at once. */
+  function charge(home: ShardId, spill: "once" | "pays", nowMs: number): Spill {
+    const entry = entryOf(home);
+    const charged = chargeMove(entry.moves, spill, active.on(home, nowMs), nowMs);
+    entry.moves = charged.budget;
+    return charged.spill;
   }
 
   /** The tenant's own set first; others only while that one has no room, is ill, or was tried in vain. */
@@ -311,7 +326,10 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
         kind: "chosen",
         shard: chosen.id,
         reason: isOverflow ? "overflow" : reason,
-        spill: reason === "spill" ? spillOf(selection, prompt, cached, entry.speed) : null,
+        spill:
+          reason === "spill" && prompt.homeShard !== null
+            ? charge(prompt.homeShard, spillOf(selection, prompt, cached, entry.speed), nowMs)
+            : null,
         score: chosen.score,
         predicted: {
           ttftSeconds: chosen.prediction.ttftSeconds,

@@ -11,6 +11,8 @@ import { foreignAt, reportWeight } from "#shared/routing/foreign-load.ts";
 import type { ForeignLoad } from "#shared/routing/foreign-load.ts";
 import { noTokenRate } from "#shared/routing/held-tokens.ts";
 import type { TokenRate } from "#shared/routing/held-tokens.ts";
+import { newMoveBudget } from "#shared/routing/move-budget.ts";
+import type { MoveBudget } from "#shared/routing/move-budget.ts";
 import type { ShardSpeed, ShardState } from "#shared/routing/shard-state.ts";
 import { startSpeed } from "#shared/routing/speed-profiles.ts";
 import type { LifecycleView } from "#shared/warming/shard-lifecycle.ts";
@@ -44,6 +46,8 @@ export interface ShardEntry {
   isDraining: boolean;
   /** Whether its last sign was one of life. Until it gave one it is not counted on; it may still be tried. */
   isAlive: boolean;
+  /** Moves that conversations may still make away from it. */
+  moves: MoveBudget;
   /** Whether a health check failed, and the shard has not been taken back for its return since. */
   wasGone: boolean;
   ratio: ErrorRatio;
@@ -72,6 +76,7 @@ export function createShardEntry(description: ShardDescription, position: number
     isDraining: false,
     // Asking a shard that its platform takes down when nobody asks would keep it up: prompts alone tell of it.
     isAlive: description.scaleToZeroSeconds !== undefined,
+    moves: newMoveBudget(0),
     wasGone: false,
     ratio: neutralErrorRatio,
     foreign: null,

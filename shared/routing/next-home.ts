@@ -2,9 +2,10 @@ import type { ShardId } from "../residency/brands.ts";
 
 /**
  * How a turn passed its home by. `once`: the home could have taken it, but later, or had no room for it. `pays`: it was so much
- * later that the turns to come make up for what the conversation has cached there.
+ * later that the turns to come make up for what the conversation has cached there. `held`: so many of the home's conversations have
+ * moved away that this one does not, for now (move-budget.ts).
  */
-export type Spill = "once" | "pays";
+export type Spill = "once" | "pays" | "held";
 
 /** Turns in a row that went elsewhere before the conversation moves (our choice): one spill may be a burst, two are a trend. */
 const spillsMax = 2;
@@ -58,6 +59,7 @@ export function nextHome(home: Home, shard: ShardId, spill: Spill | null, nowMs:
   const turnsSinceMove = Math.min(settledTurns, home.turnsSinceMove + 1);
   if (spill === null || home.shard === null || shard === home.shard)
     return { ...home, shard, spillsInRow: 0, turnsSinceMove };
+  if (spill === "held") return { ...home, turnsSinceMove };
   const spillsInRow = Math.min(spillsMax, home.spillsInRow + 1);
   const isWanted = spill === "pays" || spillsInRow >= spillsMax;
   if (!isWanted || !isSettled({ ...home, turnsSinceMove }, nowMs))

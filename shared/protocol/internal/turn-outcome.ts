@@ -63,7 +63,7 @@ function isStatus(value: unknown): value is TurnOutcome["status"] {
 }
 
 function isSpill(value: unknown): value is Spill {
-  return value === "once" || value === "pays";
+  return value === "once" || value === "pays" || value === "held";
 }
 
 type Fields = Readonly<Record<string, unknown>>;

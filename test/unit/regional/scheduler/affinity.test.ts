@@ -117,6 +117,25 @@ describe("a conversation's home", () => {
     expect(next.runnersUp[0]?.id).toBe(home);
   });
 
+  it("is kept by conversations that pass it by when too many have left it in a minute", ({
+    expect,
+  }) => {
+    const book = aBook(2);
+    const request = aRequest({ ...conversation, promptTokensEstimate: 2_000 });
+    const homeShard = run(book, request, 0).shard;
+    book.begin(
+      chosen(book.choose(aRequest({ onlyShard: homeShard, promptTokensEstimate: 12_000 }), 1_000)),
+      1_000,
+    );
+    const spills = [1_000, 1_001, 1_002].map((nowMs) => {
+      const next = chosen(book.choose({ ...request, homeShard }, nowMs));
+      expect(next.reason).toBe("spill");
+      return next.spill;
+    });
+    expect(spills[0]).not.toBe("held");
+    expect(spills[2]).toBe("held");
+  });
+
   it("is no home any more when its shard was sent more than it can keep since", ({ expect }) => {
     const book = aBook(2);
     const request = aRequest(conversation);
