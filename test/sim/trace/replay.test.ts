@@ -190,3 +190,44 @@ describe("a replay", () => {
     expect(run({ trace: "plain.csv", policy: "meridian" }).othersGoodRatioInFlood).toBeNull();
   });
 });
+
+describe("a replay with shards that come and go", () => {
+  test("sends nothing to a shard before it is ready, nor after it left, and loses nothing", ({
+    expect,
+  }) => {
+    const policy = policies["meridian"];
+    if (policy === undefined) throw new Error("no policy meridian");
+    const arrivals = workloadOf({ file: "plain.csv", load: 0.1, mix });
+    const endMs = arrivals.at(-1)?.atMs ?? 0;
+    const [readyAtMs, untilMs] = [0.3 * endMs, 0.7 * endMs];
+    const { records } = replay({
+      arrivals,
+      fleet: fleet.slice(0, 2),
+      policy,
+      seed: 1,
+      hasAdmission: true,
+      fault: null,
+      lifetimes: [
+        { readyAtMs, untilMs: Infinity },
+        { readyAtMs: 2 * endMs, untilMs: Infinity },
+      ],
+    });
+    expectEnded(records);
+    const done = records.filter(({ outcome }) => outcome === "done");
+    expect(done.length).toBeGreaterThan(records.length / 2);
+    for (const { firstAtMs } of done) expect(firstAtMs).toBeGreaterThan(readyAtMs);
+    const left = replay({
+      arrivals,
+      fleet: fleet.slice(0, 1),
+      policy,
+      seed: 1,
+      hasAdmission: true,
+      fault: null,
+      lifetimes: [{ readyAtMs: 0, untilMs }],
+    });
+    expectEnded(left.records);
+    for (const { arrivedAtMs, outcome } of left.records)
+      if (arrivedAtMs > untilMs) expect(outcome).toBe("shed");
+    expect(left.records.filter(({ outcome }) => outcome === "done").length).toBeGreaterThan(0);
+  });
+});

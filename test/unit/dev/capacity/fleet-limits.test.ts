@@ -87,5 +87,6 @@ describe("the wait for a replica", () => {
 
   it("has no end beyond what is there", () => {
     expect(waitP99(2, 2, 1, 1)).toBe(Infinity);
+    expect(waitP99(3, 2, 1, 1)).toBe(Infinity);
   });
 });
