@@ -213,7 +213,10 @@ export function planModel(
   const isDown = total.replicas < there && !demand.isPartial;
   const assignment = assignReplicas(seen.map(assignable), {
     total: Math.max(total.replicas, isDown ? 0 : there) - input.fixed,
-    firm: Math.min(firm.replicas, Math.max(total.replicas, there)) - input.fixed,
+    // The two plans step down a minute apart each on its own: the firm one, while it holds, must not hold the other one up.
+    firm:
+      Math.min(firm.replicas, isDown ? total.replicas : Math.max(total.replicas, there)) -
+      input.fixed,
     mayShrink: isDown,
   });
   return conclude({
