@@ -1,5 +1,5 @@
 import type { FleetOffer, FleetRegion } from "#dev/capacity/elastic-fleet.ts";
-import { drawColdStart } from "#shared/scaling/fleet-cold-start.ts";
+import { coldStartQuantile, drawColdStart } from "#shared/scaling/fleet-cold-start.ts";
 import type { PurchaseOffer } from "#shared/scaling/fleet-purchase.ts";
 
 /** A replica that is held: paid from the moment it was asked for. */
@@ -22,6 +22,7 @@ interface Pool {
   /** What one replica really does; the plan knows an estimate. */
   readonly requestsPerSecond: number;
   readonly replicas: Replica[];
+  readonly coldStartSeconds: number;
   /** Spot: whether the provider has any, and until when that stays. */
   isThere: boolean;
   changesAtMs: number;
@@ -33,10 +34,18 @@ export interface Held {
   readonly ready: number;
 }
 
+/** An offer as a scaler sees it. */
+export interface MarketOffer extends PurchaseOffer {
+  /** What the contract allows, whether the provider has any or not. */
+  readonly quota: number;
+  /** P95. */
+  readonly coldStartSeconds: number;
+}
+
 /** Replicas of one region in virtual time: asked for, starting, ready, given back, called back; and what they cost. */
 export interface Market {
   /** Offers as a scaler sees them: a spot pool that was called back has no quota. */
-  offers(): readonly PurchaseOffer[];
+  offers(): readonly MarketOffer[];
   held(nowMs: number): ReadonlyMap<string, Held>;
   /** Requests per second of the ready replicas. */
   capacity(nowMs: number): number;
@@ -65,6 +74,7 @@ export function createMarket(
   const pools: readonly Pool[] = offers.map((one) => ({
     ...one,
     replicas: [],
+    coldStartSeconds: coldStartQuantile(one.offer.coldStart, 0.95),
     isThere: true,
     changesAtMs: one.offer.reclaim === null ? Infinity : exponential(one.offer.reclaim.upHoursMean),
   }));
@@ -94,12 +104,14 @@ export function createMarket(
   return {
     paid,
     offers: () =>
-      pools.map(({ isThere, offer, unitsPerReplica }) => ({
+      pools.map(({ coldStartSeconds, isThere, offer, unitsPerReplica }) => ({
         name: offer.name,
         kind: offer.kind,
         usdPerHour: offer.usdPerHour * region.priceFactor,
         unitsPerReplica,
         replicasMax: isThere ? offer.replicasMax : 0,
+        quota: offer.replicasMax,
+        coldStartSeconds,
       })),
     held: (nowMs) =>
       new Map(

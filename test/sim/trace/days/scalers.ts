@@ -6,7 +6,8 @@ import { defaultForecastPolicy } from "#shared/scaling/forecast-policy.ts";
 import { newForecast, observeDemand } from "#shared/scaling/forecast.ts";
 import { newPlanState, planCapacity } from "#shared/scaling/plan-capacity.ts";
 import { defaultPlanPolicy } from "#shared/scaling/plan-policy.ts";
-import type { Held } from "./market.ts";
+import type { Held, MarketOffer } from "./market.ts";
+import { productionScaler } from "./production-scaler.ts";
 
 /** What a scaler sees of a region. Units are replicas of the first offer at their estimated speed. */
 export interface ScalerView {
@@ -22,7 +23,7 @@ export interface ScalerView {
   /** Requests at once over what the ready units may hold, means of 6 s and of a minute. */
   readonly concurrencyNow: number;
   readonly concurrencyMinute: number;
-  readonly offers: readonly PurchaseOffer[];
+  readonly offers: readonly MarketOffer[];
   readonly held: ReadonlyMap<string, Held>;
 }
 
@@ -221,6 +222,7 @@ function knative(
 
 /** What `--scaler` may name. */
 export const scalers: Readonly<Record<string, (setting: ScalerSetting) => Scaler>> = {
+  production: productionScaler,
   ours: (setting) => ours(setting, []),
   "ours-no-spot": (setting) => ours(setting, ["spot"]),
   "ours-no-burst": (setting) => ours(setting, ["burst"]),
