@@ -144,7 +144,7 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
     const choice = book.choose(request, nowMs, ceiling);
     if (choice.kind === "none") {
       const { readyInMs, reason, rejected } = choice;
-      const isWorthAStart = reason === "cold" || startingClasses.has(request.priority);
+      const isWorthAStart = reason === "full" && startingClasses.has(request.priority);
       if (readyInMs !== undefined && isWorthAStart) warmth.wanted(request.model);
       if (reason === "cold") return { kind: "cold", readyInMs: readyInMs ?? 0 };
       if (reason !== "full") return { kind: "none", reason, rejected };
@@ -238,6 +238,7 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
       case "blocked":
         return reply.kind;
       case "cold":
+        warmth.wanted(request.model);
         return "full";
       case "late":
       case "tooShort":
@@ -316,6 +317,8 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
     const hasWarmNeighbour = mayMove && warmth.hasWarmNeighbour(model);
     const nowMs = clock.nowMs();
     const decision = meetCold({ readyInMs, deadlineMs, mayMove, hasWarmNeighbour }, nowMs);
+    // What a neighbour answers needs no start here: a region that may scale to zero stays there.
+    if (decision.kind !== "move") warmth.wanted(model);
     if (decision.kind !== "wait") {
       return refuse(request, decision.reason, reply, decision.retryAfterMs);
     }

@@ -257,6 +257,9 @@ describe("another cell of the jurisdiction that runs the model", () => {
     expect(answer.status).toBe(503);
     const outcome = parseTurnOutcome(answer.headers.get(outcomeHeader) ?? "");
     expect(outcome).toMatchObject({ mayMove: true, shard: null });
+    // Nor is a start paid for that nobody waits for.
+    expect(await metric(cell, 'meridian_shard_state{shard="eu-west-1a/s-0",state="cold"}')).toBe(1);
+    expect(cell.engines[0]?.requests).toHaveLength(0);
   });
 
   it("has passed it on: then it waits here", async ({ expect }) => {
