@@ -93,6 +93,16 @@ describe("a cell's configuration", () => {
     ],
     ["HEALTH_KV_TOKEN", { HEALTH_KV_URL: "http://127.0.0.1:1", HEALTH_MAC_KEY: key }],
     ["HEALTH_KV_URL", { HEALTH_KV_URL: "ftp://x", HEALTH_KV_TOKEN: "t", HEALTH_MAC_KEY: key }],
+    ["MERIDIAN_SUPERVISOR_TOKEN", { MERIDIAN_SUPERVISOR_URL: "http://127.0.0.1:1" }],
+    ["MERIDIAN_SUPERVISOR_URL", { MERIDIAN_SUPERVISOR_TOKEN: key }],
+    [
+      "MERIDIAN_SUPERVISOR_URL",
+      { MERIDIAN_SUPERVISOR_URL: "http://10.0.0.1:1", MERIDIAN_SUPERVISOR_TOKEN: key },
+    ],
+    [
+      "MERIDIAN_SUPERVISOR_TOKEN",
+      { MERIDIAN_SUPERVISOR_URL: "http://127.0.0.1:1", MERIDIAN_SUPERVISOR_TOKEN: "short" },
+    ],
   ];
   for (const [path, changes] of wrong) {
     it(`refuses ${JSON.stringify(changes)}`, ({ expect }) => {
