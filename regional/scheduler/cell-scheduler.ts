@@ -398,7 +398,7 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
     wake() {
       for (const [model, admission] of models) {
         // Those that wait for a start wait for no other turn: theirs is no long queue.
-        if (!isCold(model)) {
+        if (admission.queue.length === 0 || !isCold(model)) {
           for (const queued of admission.tick(clock.nowMs(), () => freeSlots(model))) {
             evict(admission, queued, "longQueue");
           }

@@ -2,7 +2,7 @@ import { createScheduler } from "#regional/scheduler/cell-scheduler.ts";
 import type { SchedulerOptions } from "#regional/scheduler/cell-scheduler.ts";
 import type { CellScheduler, Slot, SlotReply, SlotRequest } from "#regional/scheduler/scheduler.ts";
 import { createShardBook } from "#regional/scheduler/shard-book.ts";
-import type { ShardBook } from "#regional/scheduler/shard-book.ts";
+import type { ShardBook, ShardBookOptions } from "#regional/scheduler/shard-book.ts";
 import { defaultQueuePolicy } from "#shared/admission/queue-policy.ts";
 import type { QueuePolicy } from "#shared/admission/queue-policy.ts";
 import { defaultBreakerPolicy } from "#shared/breaker/breaker-policy.ts";
@@ -23,11 +23,13 @@ export interface SchedulerChanges {
   readonly slots?: number;
   readonly policy?: Partial<QueuePolicy>;
   readonly options?: Partial<SchedulerOptions>;
+  /** Which shards run; all do without. */
+  readonly lives?: ShardBookOptions["lives"];
 }
 
 /** A scheduler of simulated shards of model `m`. */
 export function aSchedulerRun(changes: SchedulerChanges = {}): SchedulerRun {
-  const { options, policy, shards = ["a"], slots = 1 } = changes;
+  const { lives, options, policy, shards = ["a"], slots = 1 } = changes;
   const clock = new HandClock();
   const book = createShardBook({
     shards: shards.map(
@@ -46,6 +48,7 @@ export function aSchedulerRun(changes: SchedulerChanges = {}): SchedulerRun {
     contextTokensMax: () => 100_000,
     random: () => 0.5,
     policy: defaultBreakerPolicy,
+    ...(lives === undefined ? {} : { lives }),
   });
   const scheduler = createScheduler({
     book,
