@@ -80,6 +80,13 @@ function createMeter(options: CellScalingOptions): DemandMeter {
   });
 }
 
+/** Cells of the region with shards of the model. */
+function cellsOf(topology: Topology, { jurisdiction, region }: CellDescription, model: string) {
+  const shards = topology.jurisdictions.get(jurisdiction)?.shards ?? [];
+  const owners = shards.filter((shard) => shard.model === model).map(({ cell }) => cell);
+  return [...new Set(owners)].filter((id) => topology.cells.get(id)?.region === region);
+}
+
 /** Shards of the region that no pool has, by model. */
 function fixedShards(topology: Topology, cell: CellDescription): ReadonlyMap<string, string[]> {
   const pools = topology.scaling.get(cell.region)?.pools ?? [];
@@ -178,9 +185,7 @@ export function createCellScaling(options: CellScalingOptions): CellScaling {
   const nowMs = (): number => clock.nowMs();
   const scaler: Scaler = createScaler({
     cell: cell.id,
-    cells: [...topology.cells.values()]
-      .filter(({ region }) => region === cell.region)
-      .map(({ id }) => id),
+    cellsOf: (model) => cellsOf(topology, cell, model),
     fixedShards: fixedShards(topology, cell),
     scaling,
     store,

@@ -30,8 +30,8 @@ export interface ScalerObserver {
 
 export interface ScalerOptions {
   readonly cell: string;
-  /** Of the region, this one included. */
-  readonly cells: readonly string[];
+  /** Cells of the region that have shards of a model: those that are offered work of it. */
+  readonly cellsOf: (model: string) => readonly string[];
   /** Shards of each model in the region that no pool has. */
   readonly fixedShards: ReadonlyMap<string, readonly string[]>;
   readonly scaling: RegionScaling;
@@ -137,7 +137,7 @@ export function createScaler(options: ScalerOptions): Scaler {
       now.states.get(model) ?? newScaleState(policy),
       {
         model,
-        demand: sumReports(options.cells, reports, { ageMsMax, nowMs: plannedAtMs }),
+        demand: sumReports(options.cellsOf(model), reports, { ageMsMax, nowMs: plannedAtMs }),
         pools: pools.map((pool, index) => ({
           ...pool,
           seen: seen[index] ?? null,

@@ -31,6 +31,15 @@ describe("an ordinary day of a region's scaler", () => {
     expect(onDemand).toBeGreaterThanOrEqual(3);
   });
 
+  it("does not wait for word of a cell that has no shard of the model", async () => {
+    const region = new Region([aPool()], { od: 4 }, [
+      { cell: "a", isWithout: true },
+      { cell: "b" },
+    ]);
+    await region.run(60);
+    expect(region.desired("od")).toBe(1);
+  });
+
   it("writes why, with the numbers, and nothing else", async () => {
     const region = new Region([aPool()], { od: 1 });
     region.load = () => ({ protected: 1.5 });

@@ -51,6 +51,8 @@ interface CellOptions {
   readonly cell: string;
   /** What its wall clock shows too much. */
   readonly skewMs?: number;
+  /** It has no shard of the model, and is offered nothing of it. */
+  readonly isWithout?: boolean;
 }
 
 /** A region in virtual time: the production scaler of each cell, one database, one platform. */
@@ -78,13 +80,14 @@ export class Region {
     this.#pools = pools;
     this.platform = new FakePlatform(() => this.nowMs, initial);
     const scaling: RegionScaling = { mode: "act", forecastStepSeconds: 600, pools };
-    for (const { cell, skewMs = 0 } of cells) {
+    const owners = cells.filter(({ isWithout = false }) => !isWithout);
+    for (const { cell, isWithout = false, skewMs = 0 } of cells) {
       const wallMs = (): number => this.nowMs + skewMs;
       this.scalers.set(
         cell,
         createScaler({
           cell,
-          cells: cells.map((one) => one.cell),
+          cellsOf: () => owners.map((one) => one.cell),
           fixedShards: new Map(),
           scaling,
           store: this.store,
@@ -95,7 +98,9 @@ export class Region {
             monotonicMs: () => this.nowMs,
             policy: defaultLeasePolicy,
           }),
-          meter: { reports: () => [{ model, report: this.#report(cells.length) }] },
+          meter: {
+            reports: () => (isWithout ? [] : [{ model, report: this.#report(owners.length) }]),
+          },
           platformOf: () => this.platform,
           nowMs: wallMs,
           monotonicMs: () => this.nowMs,
