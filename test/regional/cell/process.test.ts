@@ -106,7 +106,10 @@ describe("the cell's process", () => {
     onTestFinished(() => engine.close());
     const { child, exited, output } = await aProcess({}, engine.url);
     await until(() => urlOf(output.out) !== null);
-    const running = await put(urlOf(output.out) ?? "", aSimulatedTurn(300));
+    const url = urlOf(output.out) ?? "";
+    await until(async () => (await fetch(`${url}/readyz`)).status === 200);
+    const running = await put(url, aSimulatedTurn(300));
+    expect(running.status).toBe(200);
     child.kill("SIGTERM");
     await until(() => output.out.includes('"draining"'));
     child.kill("SIGTERM");
