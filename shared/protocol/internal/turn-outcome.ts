@@ -62,8 +62,10 @@ function isStatus(value: unknown): value is TurnOutcome["status"] {
   return statuses.includes(value);
 }
 
-function isSpill(value: unknown): value is Spill {
-  return value === "once" || value === "pays" || value === "held";
+/** A kind of spill that a newer cell knows and this edge does not moves no home by itself. */
+function readSpill(value: unknown): Spill | undefined | null {
+  if (value === undefined || value === "pays" || value === "held") return value;
+  return typeof value === "string" ? "once" : null;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -148,7 +150,8 @@ function readError(value: unknown): ErrorOutcome | null | undefined {
 function readOutcome(value: unknown): TurnOutcome | null {
   if (!isFields(value)) return null;
   const { v, turnId, attempt, status, mayMove, continuations, cell, region, shard, body } = value;
-  const { model, spill, queueWaitMs, ttftMs, totalMs } = value;
+  const { model, queueWaitMs, ttftMs, totalMs } = value;
+  const spill = readSpill(value["spill"]);
   const error = readError(value["error"]);
   const rejected = readAll(value["rejected"], listMax, readRejected);
   const usage = readUsage(value["usage"]);
@@ -163,7 +166,7 @@ function readOutcome(value: unknown): TurnOutcome | null {
   if (!isId(cell) || !isId(region) || (shard !== null && !isId(shard))) return null;
   if (body !== null && typeof body !== "string") return null;
   if (model !== undefined && !isId(model)) return null;
-  if (spill !== undefined && !isSpill(spill)) return null;
+  if (spill === null) return null;
   if (!isDuration(queueWaitMs) || !isDuration(totalMs)) return null;
   if (ttftMs !== null && !isDuration(ttftMs)) return null;
   return {

@@ -99,12 +99,16 @@ describe("parseTurnOutcome", () => {
     ["items", [{ id: "", type: "b", json: "" }]],
     ["body", {}],
     ["model", ""],
-    ["spill", "twice"],
+    ["spill", 2],
     ["queueWaitMs", -1],
     ["ttftMs", "1"],
     ["totalMs", null],
   ])("refuses %s: %j", (name, value) => {
     expect(parse({ ...whole, [name]: value })).toBeNull();
+  });
+
+  it("takes a kind of spill that only a newer cell knows as one that moves no home by itself", () => {
+    expect(parse({ ...whole, spill: "sideways" })).toMatchObject({ spill: "once" });
   });
 
   it("refuses what is no JSON, or no object", () => {
