@@ -39,16 +39,17 @@ function readOptions(): DrillOptions {
   }
 }
 
-async function openSystem(options: DrillOptions): Promise<DrilledSystem> {
+async function openSystem(drill: Drill, options: DrillOptions): Promise<DrilledSystem> {
   if (options.attachPath !== null) return attachSystem(resolve(options.attachPath));
   log("starting an own system …");
-  return startOwnSystem(root, (text) => log(`npm run dev: ${text}`), stopping.signal);
+  const onMessage = (text: string): void => log(`npm run dev: ${text}`);
+  return startOwnSystem(root, drill.platform ?? null, onMessage, stopping.signal);
 }
 
 /** Runs a drill and stops its system; what is left running fails the drill. @throws SystemError when it cannot be run. */
 async function runOne(name: DrillName, options: DrillOptions, io: DrillIo): Promise<DrillResult> {
   const drill: Drill = drills[name];
-  const system = await openSystem(options);
+  const system = await openSystem(drill, options);
   let result: DrillResult | null = null;
   let left: readonly string[] = [];
   try {

@@ -9,6 +9,7 @@ export const drillNames = [
   "flood",
   "retry-storm",
   "herd",
+  "day",
 ] as const;
 /** The name of a drill. */
 export type DrillName = (typeof drillNames)[number];

@@ -4,6 +4,7 @@ import type { Check, Expectation } from "../judge/checks.ts";
 import { isInteractive } from "../load/flow.ts";
 import type { Flow } from "../load/flow.ts";
 import type { Traffic } from "../load/traffic.ts";
+import type { DrillPlatform } from "../system/drill-topology.ts";
 import type { DrilledSystem } from "../system/drilled-system.ts";
 import type { DrillOptions } from "../options.ts";
 
@@ -38,6 +39,8 @@ export interface Fault {
 /** A drill: a fault, and what is expected while it is on. */
 export interface Drill {
   readonly title: string;
+  /** What the shards of the fault's jurisdiction are in an own system; they are always up where it is left out. */
+  readonly platform?: DrillPlatform;
   /** Why the drill cannot be run against this system; null when it can. */
   refuse(system: DrilledSystem): string | null;
   prepare(context: DrillContext): Fault;

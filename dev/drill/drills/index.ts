@@ -1,4 +1,5 @@
 import type { DrillName } from "../options.ts";
+import { day } from "./day.ts";
 import type { Drill } from "./drill.ts";
 import { flood } from "./flood.ts";
 import { herd } from "./herd.ts";
@@ -20,4 +21,5 @@ export const drills: Readonly<Record<DrillName, Drill>> = {
   flood,
   "retry-storm": retryStorm,
   herd,
+  day,
 };

@@ -4,7 +4,7 @@ import { defaultLevelPolicy } from "#shared/overload/level-policy.ts";
 import type { LevelPolicy } from "#shared/overload/level-policy.ts";
 import { recoveryPolicy, recoverySeconds } from "./recovery.ts";
 import type { Phases } from "./recovery.ts";
-import { spanOf } from "./timeline.ts";
+import { goodCode, spanOf } from "./timeline.ts";
 import type { Timeline } from "./timeline.ts";
 
 /** One thing that must hold, and what was seen. */
@@ -35,6 +35,8 @@ export interface Expectation {
   readonly flow: string;
   /** Goodput while the fault is on, of the baseline's. */
   readonly shareMin: number;
+  /** Prompts that may fail, late ones not counted; left out: as many as the share allows. */
+  readonly failuresMax?: number;
 }
 
 /** What is judged. */
@@ -67,7 +69,10 @@ export function judge(evidence: Evidence): readonly Check[] {
       const isOk = goodShare !== null && goodShare >= baselineShareMin;
       return check(`${flow} was well before the fault`, isOk, `${share(goodShare)} of ${sent}`);
     }),
-    ...evidence.expectations.map((expectation) => keepsGoodput(evidence, expectation)),
+    ...evidence.expectations.flatMap((expectation) => [
+      keepsGoodput(evidence, expectation),
+      ...boundsFailures(evidence, expectation),
+    ]),
     ...evidence.recovering.map((flow) => comesBack(evidence, flow)),
     ...settles(evidence.end, phases.recovery - phases.fault),
   ];
@@ -88,6 +93,21 @@ function keepsGoodput({ timeline, phases }: Evidence, { flow, shareMin }: Expect
     kept !== null && kept >= shareMin,
     `${share(kept)} of the baseline, ${span.good} good of ${span.sent}`,
   );
+}
+
+function boundsFailures(
+  { timeline, phases }: Evidence,
+  { failuresMax, flow }: Expectation,
+): readonly Check[] {
+  if (failuresMax === undefined) return [];
+  const { codes } = spanOf(timeline, flow, phases.fault, phases.recovery);
+  const failed = Object.entries(codes).filter(([code]) => code !== goodCode && code !== "late");
+  const count = failed.reduce((sum, [, times]) => sum + times, 0);
+  const seen = failed.map(([code, times]) => `${code} ${times}`).join(", ");
+  const allowed = failuresMax === 0 ? "no" : `at most ${failuresMax}`;
+  return [
+    check(`${flow} has ${allowed} failed prompts meanwhile`, count <= failuresMax, seen || "none"),
+  ];
 }
 
 function comesBack({ timeline, phases }: Evidence, flow: string): Check {

@@ -30,6 +30,7 @@ export function attachSystem(devPath: string): DrilledSystem {
     flows: flowsOf(first, jurisdiction),
     model,
     jurisdiction,
+    scalesToZero: false,
     isSupervisorAlive: () => isAlive(supervisorPid),
     // They are in its state folder.
     keepLogs: () => undefined,

@@ -8,6 +8,12 @@ export interface DrillTopology {
   readonly flows: readonly Flow[];
 }
 
+/** A platform that takes idle shards down. */
+export interface DrillPlatform {
+  readonly scaleToZeroSeconds: number;
+  readonly coldStartMs: number;
+}
+
 /**
  * Shards are slow and small, so that a shard is the scarce thing and not the processor of the machine that the drill runs on:
  * an answer of 100 tokens takes about 2 s at half the speed of an H100, and a shard runs 4 at a time, about 2 answers per second.
@@ -32,19 +38,31 @@ const tenants = [
   { name: "drill-us", jurisdiction: "us", priority: "interactive", perSecond: 1.5 },
 ] as const;
 
-/** The repository's topology with the drills' shards and tenants in place of its own. Keys are new each time. */
-export function drillTopology(file: TopologyFile, model: string): DrillTopology {
+/**
+ * The repository's topology with the drills' shards and tenants in place of its own. Keys are new each time.
+ * @param platform Of the shards in the EU; null: they are always up.
+ */
+export function drillTopology(
+  file: TopologyFile,
+  model: string,
+  platform: DrillPlatform | null = null,
+): DrillTopology {
   const template = Object.values(file.shards).find((shard) => shard.model === model);
   if (template === undefined) throw new Error(`the topology has no shard of ${model}`);
   const euRegions = new Set(file.jurisdictions["eu"]?.regions);
   const shards = Object.entries(file.cells).flatMap(([cell, { region }]) => {
-    const count = euRegions.has(region) ? shardsOfEuCell : shardsOfOtherCell;
+    const isEu = euRegions.has(region);
+    const count = isEu ? shardsOfEuCell : shardsOfOtherCell;
+    const own = isEu ? platform : null;
+    const idle = own === null ? {} : { scaleToZeroSeconds: own.scaleToZeroSeconds };
+    const start = own === null ? {} : { coldStartMs: own.coldStartMs };
     return Array.from({ length: count }, (_, index): [string, typeof template] => [
       `${cell}/llama-${index}`,
       {
         ...template,
         cell,
-        backend: { kind: "simulated", speed: shardSpeed },
+        ...idle,
+        backend: { kind: "simulated", speed: shardSpeed, ...start },
         capacity: { ...template.capacity, concurrentRequestsMax: shardSlots },
       },
     ]);

@@ -11,6 +11,8 @@ export interface DrilledSystem {
   readonly model: string;
   /** The jurisdiction whose shards the faults hit. */
   readonly jurisdiction: string;
+  /** Whether the shards there are taken down when nobody asks them, as the drill wants it. */
+  readonly scalesToZero: boolean;
   isSupervisorAlive(): boolean;
   /** Copies the logs of an own system, which go with it, into a folder. */
   keepLogs(path: string): void;

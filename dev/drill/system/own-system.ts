@@ -10,6 +10,7 @@ import { readTopologyFile } from "../../supervisor/topology-file.ts";
 import type { DrilledSystem } from "./drilled-system.ts";
 import { SystemError } from "./drilled-system.ts";
 import { drillTopology } from "./drill-topology.ts";
+import type { DrillPlatform } from "./drill-topology.ts";
 import { partsOf, processesOf } from "./processes.ts";
 
 const model = "sim/llama-3.1-8b-instruct";
@@ -29,11 +30,16 @@ const outputCharactersMax = 4_000;
  */
 export async function startOwnSystem(
   root: string,
+  platform: DrillPlatform | null,
   onMessage: (line: string) => void,
   signal: AbortSignal,
 ): Promise<DrilledSystem> {
   const folder = mkdtempSync(join(tmpdir(), "meridian-drill-"));
-  const { file, flows } = drillTopology(readTopologyFile(join(root, "topology.jsonc")).file, model);
+  const { file, flows } = drillTopology(
+    readTopologyFile(join(root, "topology.jsonc")).file,
+    model,
+    platform,
+  );
   const topologyPath = join(folder, "topology.json");
   writeFileSync(topologyPath, JSON.stringify(file), { mode: 0o600 });
   const statePath = join(folder, "state");
@@ -93,6 +99,7 @@ export async function startOwnSystem(
     flows,
     model,
     jurisdiction,
+    scalesToZero: platform !== null,
     isSupervisorAlive: () => isRunning(child),
     keepLogs: (path) => cpSync(join(statePath, "logs"), path, { recursive: true }),
     stop,

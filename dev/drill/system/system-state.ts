@@ -8,6 +8,10 @@ const shardsSchema = z.object({
   data: z.array(z.object({ id: z.string(), state: z.string(), breaker: z.string().nullable() })),
 });
 
+const lifecyclesSchema = z.object({
+  data: z.array(z.object({ id: z.string(), lifecycle: z.string().nullable() })),
+});
+
 /** What cells and edge say of themselves. */
 export interface SystemState {
   readonly levels: Readonly<Record<string, number | null>>;
@@ -42,13 +46,23 @@ async function readLevel(cellUrl: string): Promise<number | null> {
   }
 }
 
+async function readShards(file: DevFile): Promise<unknown> {
+  const response = await fetch(`${file.edge.url}/admin/v1/shards`, {
+    headers: { authorization: `Bearer ${file.keys["admin"] ?? ""}` },
+    signal: AbortSignal.timeout(answerMsMax),
+  });
+  return response.json();
+}
+
+/** By shard what its cell thinks that it is: `cold`, `warming`, `ready`, …. @throws Error when the edge does not tell. */
+export async function readLifecycles(file: DevFile): Promise<ReadonlyMap<string, string>> {
+  const { data } = lifecyclesSchema.parse(await readShards(file));
+  return new Map(data.map(({ id, lifecycle }) => [id, lifecycle ?? "unknown"]));
+}
+
 async function readUnusedShards(file: DevFile): Promise<Readonly<Record<string, string>>> {
   try {
-    const response = await fetch(`${file.edge.url}/admin/v1/shards`, {
-      headers: { authorization: `Bearer ${file.keys["admin"] ?? ""}` },
-      signal: AbortSignal.timeout(answerMsMax),
-    });
-    const { data } = shardsSchema.parse(await response.json());
+    const { data } = shardsSchema.parse(await readShards(file));
     return Object.fromEntries(
       data.flatMap(({ id, state, breaker }) =>
         state === "active" && breaker === "closed"

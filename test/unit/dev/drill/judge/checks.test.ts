@@ -53,6 +53,19 @@ describe("the checks of a drill", () => {
     expect(judge(evidence()).length).toBeGreaterThan(8);
   });
 
+  it("count failed prompts where none may fail, and no late ones", () => {
+    const expectations = [{ flow: "other", shareMin: 0.5, failuresMax: 0 }];
+    expect(failures(evidence({ expectations }))).toEqual([]);
+    const one = evidence({ expectations }, (flow, second) =>
+      flow === "other" && second === 12 ? 19 : 20,
+    );
+    expect(failures(one)).toEqual(["other has no failed prompts meanwhile: saturated 1"]);
+    const late = evidence({ expectations });
+    late.timeline.sent("other", 12);
+    late.timeline.ended({ flow: "other", sentSecond: 12, code: "late", ttftMs: 9_000 });
+    expect(failures(late)).toEqual([]);
+  });
+
   it("fail when it was aborted", () => {
     expect(failures(evidence({ abortReason: "the supervisor died" }))).toEqual([
       "the drill was not aborted: the supervisor died",
