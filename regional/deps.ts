@@ -257,6 +257,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     queues: () => queue.queues(),
     store: scalingStore,
     platformOf: (pool) => platforms.of(pool),
+    preload: (model, shards, untilMs) => warmer.preload(model, shards, untilMs),
     clock,
     monotonicMs: () => performance.now(),
     boot: random.hex(8),

@@ -44,6 +44,8 @@ export interface CellScalingOptions {
   /** Null: there is no database, and so no scaler. */
   readonly store: ScalingStore | null;
   readonly platformOf: (pool: PoolDescription) => Platform | null;
+  /** See {@link createScaler}. */
+  readonly preload: (model: string, shards: number, untilMs: number) => void;
   readonly clock: Clock;
   readonly monotonicMs: () => number;
   /** Of this process. */
@@ -197,6 +199,8 @@ export function createCellScaling(options: CellScalingOptions): CellScaling {
       policy: defaultLeasePolicy,
     }),
     meter,
+    isOwn: (shard) => options.shards.some(({ id }) => id === shard),
+    preload: options.preload,
     platformOf,
     nowMs,
     monotonicMs,

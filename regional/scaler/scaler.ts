@@ -1,10 +1,16 @@
 import type { PoolDescription, RegionScaling } from "#shared/config/scaling.ts";
 import { formatReport, parseReport, sumReports } from "#shared/scaling/demand-report.ts";
 import type { DemandReport } from "#shared/scaling/demand-report.ts";
+import {
+  plannedMsMax,
+  plannedShards,
+  readPlannedReplicas,
+} from "#shared/scaling/planned-shards.ts";
 import type { PoolObservation } from "#shared/scaling/pool-supply.ts";
 import { newScaleState, noteQuotaRefusal, planModel } from "#shared/scaling/scale-model.ts";
 import type { ScalePlan, ScalePolicy, ScaleState } from "#shared/scaling/scale-model.ts";
 import { formatScaleState, parseScaleState } from "#shared/scaling/scale-state.ts";
+import type { ShardId } from "#shared/residency/brands.ts";
 import type { Platform } from "../ports/platform.ts";
 import type { ScalingStore, StoredDemand } from "../ports/scaling-store.ts";
 import type { DemandMeter } from "./demand-meter.ts";
@@ -16,6 +22,8 @@ import type { HeldLease, LeaseKeeper } from "./lease-keeper.ts";
 export const scalerTickMs = 5_000;
 /** Time for one call of the database, ms. */
 const databaseMs = 2_000;
+/** What a plan wants warm is wanted for this long without another look, ms. */
+const preloadMs = 3 * scalerTickMs;
 /** A plan that changes nothing is kept this often, for the next leader, ms. */
 const keepMs = 60_000;
 
@@ -38,6 +46,10 @@ export interface ScalerOptions {
   readonly store: ScalingStore;
   readonly lease: LeaseKeeper;
   readonly meter: Pick<DemandMeter, "reports">;
+  /** Shards of this cell. */
+  readonly isOwn: (shard: ShardId) => boolean;
+  /** A plan wants so many of the cell's shards of a model warm until then, also those that start only for a prompt. */
+  readonly preload: (model: string, shards: number, untilMs: number) => void;
   /** Null: nothing can see or change the pool. */
   readonly platformOf: (pool: PoolDescription) => Platform | null;
   readonly nowMs: () => number;
@@ -214,7 +226,26 @@ export function createScaler(options: ScalerOptions): Scaler {
     if (result === "fenced") lease.lose();
   }
 
+  /** Has the cell start what the region's plan counts on, whichever cell leads: a platform that starts shards for prompts has no other lever. */
+  async function preload(): Promise<void> {
+    if (scaling.mode !== "act") return;
+    const stored = await store.plans(soon());
+    if (stored === "unavailable") return;
+    for (const { ageMs, model, plan } of stored) {
+      const planned = ageMs > plannedMsMax ? null : readPlannedReplicas(plan);
+      if (planned === null) continue;
+      const pools = scaling.pools.filter((pool) => pool.model === model);
+      const shards = plannedShards(pools, planned, options.isOwn);
+      options.preload(model, shards, nowMs() + preloadMs);
+    }
+  }
+
   async function look(): Promise<void> {
+    await lead();
+    await preload();
+  }
+
+  async function lead(): Promise<void> {
     const reports = meter
       .reports()
       .map(({ model, report }) => ({ model, report: formatReport(report) }));

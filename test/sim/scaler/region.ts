@@ -101,6 +101,8 @@ export class Region {
           meter: {
             reports: () => (isWithout ? [] : [{ model, report: this.#report(owners.length) }]),
           },
+          isOwn: () => true,
+          preload: () => {},
           platformOf: () => this.platform,
           nowMs: wallMs,
           monotonicMs: () => this.nowMs,

@@ -26,6 +26,7 @@ function aCell(scaling: unknown) {
   const clock = new HandClock();
   const metrics = createMetricsRegistry();
   const lines: unknown[] = [];
+  const preloads: unknown[] = [];
   const store = new MemoryScalingStore(() => clock.nowMs());
   const cellScaling = createCellScaling({
     cell,
@@ -38,13 +39,14 @@ function aCell(scaling: unknown) {
     queues: () => [],
     store,
     platformOf: () => null,
+    preload: (model, count, untilMs) => void preloads.push({ model, count, untilMs }),
     clock,
     monotonicMs: () => clock.nowMs(),
     boot: "b",
     metrics,
     log: (_level, event, fields = {}) => void lines.push({ event, ...fields }),
   });
-  return { cellScaling, clock, lines, metrics, store };
+  return { cellScaling, clock, lines, metrics, preloads, store };
 }
 
 const pool = {
@@ -53,6 +55,11 @@ const pool = {
   replicasMin: 2,
   replicasMax: 6,
 };
+
+/** Lets calls of the store in memory end. */
+async function settled(): Promise<void> {
+  for (let turn = 0; turn < 50; turn += 1) await Promise.resolve();
+}
 
 describe("the scaler of a cell, wired", () => {
   it("leads, plans, keeps the plan and writes the call that Modal needs", async () => {
@@ -86,6 +93,37 @@ describe("the scaler of a cell, wired", () => {
     );
     // The lease was given up: the next cell need not wait.
     expect(await store.acquire("next", 1_000)).toStrictEqual({ token: 2 });
+  });
+
+  it("has its own shards of the region's plan warmed, whichever cell leads, while the plan is fresh", async () => {
+    const { cellScaling, clock, preloads, store } = aCell({
+      "eu-west-1": { mode: "act", pools: { llama: pool } },
+    });
+    await store.acquire("another cell", 1_000_000);
+    const plan = JSON.stringify({ v: 1, pools: [{ pool: "llama", replicas: 2 }] });
+    await store.keepPlan({ model: "sim/llama", token: 1, plan, state: "{}" });
+    const stop = cellScaling.start();
+    clock.move(5_000);
+    await settled();
+    expect(preloads).toStrictEqual([{ model: "sim/llama", count: 1, untilMs: 21_000 }]);
+    // The leader has not written for minutes.
+    clock.move(160_000);
+    await settled();
+    const seen = preloads.length;
+    clock.move(5_000);
+    await stop();
+    expect(preloads).toHaveLength(seen);
+  });
+
+  it("warms nothing for a plan that is only written", async () => {
+    const { cellScaling, clock, preloads, store } = aCell({
+      "eu-west-1": { mode: "plan-only", pools: { llama: pool } },
+    });
+    const stop = cellScaling.start();
+    clock.move(5_000);
+    await stop();
+    expect(await store.plans()).toHaveLength(1);
+    expect(preloads).toStrictEqual([]);
   });
 
   it("does nothing in a region without scaling, but counts what it is offered", async () => {
