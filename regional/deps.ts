@@ -394,6 +394,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
       },
     },
     level,
+    plans: () => scaling.plans(),
     throttle: overload.throttle,
     drains,
     engines,

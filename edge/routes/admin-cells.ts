@@ -4,7 +4,7 @@ import type { EdgeEnvironment } from "../request-facts.ts";
 import { visibleJurisdictions } from "./admin-shards.ts";
 import { mount } from "./route.ts";
 
-/** All cells with their degradation levels; one that does not answer is `unknown`. */
+/** All cells with their degradation levels, and the plans of those that scale their region; one that does not answer is `unknown`. */
 async function list(deps: EdgeDeps, c: Context<EdgeEnvironment>): Promise<Response> {
   const cells = visibleJurisdictions(deps, c).flatMap((own) => own.cells);
   const data = await Promise.all(
@@ -22,6 +22,8 @@ async function list(deps: EdgeDeps, c: Context<EdgeEnvironment>): Promise<Respon
         queue_delay: state?.queueDelay ?? null,
         healthy_share: state?.healthyShare ?? null,
         error_ratio: state?.errorRatio ?? null,
+        // Only the cell that leads its region's scaler has any.
+        scaling_plans: state?.plans ?? [],
       };
     }),
   );

@@ -1,4 +1,5 @@
 import type { CellDescription } from "#shared/config/topology.ts";
+import type { ScalePlan } from "#shared/scaling/scale-model.ts";
 import type { HistoryStore } from "#shared/protocol/internal/history.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
 import type { Log } from "#shared/telemetry/log-record.ts";
@@ -29,6 +30,8 @@ export interface CellDeps {
   readonly verifier: CallVerifier;
   readonly registry: TurnRegistry;
   readonly level: LevelSource;
+  /** The region's plans while this cell leads its scaler. */
+  readonly plans: () => readonly ScalePlan[];
   readonly throttle: Pick<ThrottleMeter, "header">;
   readonly drains: ShardDrains;
   readonly engines: ReadonlyMap<ShardId, Engine>;

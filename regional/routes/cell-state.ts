@@ -10,11 +10,19 @@ export function cellStateRoutes(deps: CellDeps): Hono {
   app.get("/internal/cell", async (context) => {
     const call = await openSignedCall(context, deps);
     if (!call.ok) return call.response;
-    const { level } = deps;
+    const { level, plans } = deps;
     const state: CellState = {
       level: level.level(),
       levelSinceMs: level.sinceMs(),
       ...level.inputs(),
+      plans: plans().map(({ model, reason, replicas, text, there, wanted }) => ({
+        model,
+        there,
+        replicas,
+        wanted,
+        reason,
+        text,
+      })),
     };
     return respondJson(state);
   });

@@ -46,6 +46,28 @@ describe("GET /admin/v1/cells", () => {
     expect(hosts.every((host) => host.startsWith("eu-"))).toBe(true);
   });
 
+  it("shows the plans of a cell that leads its region's scaler", async () => {
+    const plan = {
+      model: "sim/llama",
+      there: 4,
+      replicas: 6,
+      wanted: 6,
+      reason: "demandRises",
+      text: "4 to 6: demand rises",
+    };
+    answered = { ...state, plans: [{ ...plan, surplus: "not shown" }] };
+    const answer = await call("/admin/v1/cells", { method: "GET", key: testKeys.admin });
+    const { data } = JSON.parse(answer.text) as { data: Record<string, unknown>[] };
+    expect(data[0]).toMatchObject({ state: "ready", scaling_plans: [plan] });
+    expect(answer.text).not.toContain("surplus");
+  });
+
+  it("takes a cell that tells of no plans for one that does not lead", async () => {
+    const answer = await call("/admin/v1/cells", { method: "GET", key: testKeys.admin });
+    const { data } = JSON.parse(answer.text) as { data: Record<string, unknown>[] };
+    expect(data[0]).toMatchObject({ state: "ready", scaling_plans: [] });
+  });
+
   it("says that it does not know a cell whose answer is none", async () => {
     answered = { ...state, level: 7 };
     const answer = await call("/admin/v1/cells", { method: "GET", key: testKeys.admin });
