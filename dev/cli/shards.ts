@@ -1,9 +1,7 @@
-import { readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
 import * as z from "zod";
-import type { DevFile } from "../supervisor/dev-file.ts";
 import { formatTable } from "../supervisor/summary.ts";
 import type { CommandIo } from "./receipts.ts";
+import { readRunningSystem } from "./running-system.ts";
 
 /** How long the edge may take to answer, ms: it asks every cell. */
 const answerMsMax = 5_000;
@@ -58,14 +56,8 @@ export function shardsTable(shards: readonly ToldShard[]): readonly string[] {
 
 /** `shards`: 0 when the edge of a running `npm run dev` tells of its shards, 1 when it does not or nothing runs. */
 export async function runShardsCommand(statePath: string, io: CommandIo): Promise<number> {
-  const path = join(resolve(io.folder, statePath), "dev.json");
-  let file: DevFile;
-  try {
-    file = JSON.parse(readFileSync(path, "utf8")) as DevFile;
-  } catch {
-    io.error(`Nothing runs here: ${path} does not exist. Start with npm run dev.`);
-    return 1;
-  }
+  const file = readRunningSystem(statePath, io);
+  if (file === null) return 1;
   try {
     const response = await fetch(`${file.edge.url}/admin/v1/shards`, {
       headers: { authorization: `Bearer ${file.keys["admin"] ?? ""}` },

@@ -1,10 +1,9 @@
-import { readFileSync } from "node:fs";
 import { connect } from "node:net";
-import { join, resolve } from "node:path";
 import * as z from "zod";
 import type { DevFile } from "../supervisor/dev-file.ts";
 import { formatTable } from "../supervisor/summary.ts";
 import type { CommandIo } from "./receipts.ts";
+import { readRunningSystem } from "./running-system.ts";
 
 /** How long a part may take to answer, ms. */
 const answerMsMax = 3_000;
@@ -97,14 +96,8 @@ function askAll(file: DevFile): Promise<readonly PartState[]> {
 
 /** `status`: asks every part of a running `npm run dev`; a cell's degradation level is shown, and a drained shard as one; both are ready. 0 when all are ready, 1 when not or when nothing runs. */
 export async function runStatusCommand(statePath: string, io: CommandIo): Promise<number> {
-  const path = join(resolve(io.folder, statePath), "dev.json");
-  let file: DevFile;
-  try {
-    file = JSON.parse(readFileSync(path, "utf8")) as DevFile;
-  } catch {
-    io.error(`Nothing runs here: ${path} does not exist. Start with npm run dev.`);
-    return 1;
-  }
+  const file = readRunningSystem(statePath, io);
+  if (file === null) return 1;
   const [states, drains, levels] = await Promise.all([
     askAll(file),
     askDrains(file),
