@@ -1,3 +1,4 @@
+import { canaryOf, isCanaryFit } from "#shared/health/canary-turn.ts";
 import type { CanaryAnswer, CanaryVerdict } from "#shared/health/canary.ts";
 import type { EngineEvent } from "#shared/protocol/engine-event.ts";
 import type { JsonObject } from "#shared/protocol/json.ts";
@@ -19,8 +20,6 @@ const prompts = [
 const answerTokensMax = 16;
 /** A shard that does not answer a canary in this time has not answered, ms. */
 const canaryTimeoutMs = 15_000;
-/** No canary goes to a shard that is this full: prompts of customers come first. */
-const saturationMax = 0.8;
 
 /** What a canary saw. */
 export interface CanaryResult {
@@ -123,23 +122,14 @@ export function createCanaries(options: CanariesOptions): Canaries {
   return {
     async next() {
       if (isAsking) return;
-      const fit = statuses().filter(
-        ({ breaker, isAlive, isDraining, model, saturation }) =>
-          // Half open, its places are for prompts; open, an answer shows that it need not be.
-          (breaker === "closed" || (breaker === "open" && isAlive)) &&
-          !isDraining &&
-          saturation < saturationMax &&
-          isChat(model),
-      );
-      // Each shard gets one prompt after the other; a round of all shards has one prompt, so that their answers compare.
-      const status = fit[turn % Math.max(1, fit.length)];
-      const engine = status === undefined ? undefined : engines.get(status.id);
-      if (engine === undefined) return;
-      const prompt = Math.floor(turn / fit.length) % prompts.length;
+      const fit = statuses().filter((shard) => isCanaryFit(shard) && isChat(shard.model));
+      const asked = canaryOf(fit, turn, prompts.length);
+      const engine = asked === null ? undefined : engines.get(asked.shard.id);
+      if (asked === null || engine === undefined) return;
       turn += 1;
       isAsking = true;
       try {
-        await ask(engine, prompt);
+        await ask(engine, asked.prompt);
       } finally {
         isAsking = false;
       }

@@ -8,8 +8,8 @@ import type { ShardStatus } from "../scheduler/shard-book.ts";
 import { createCanaries } from "./canaries.ts";
 import { createPoisonGuard } from "./poison-guard.ts";
 import type { PoisonGuard } from "./poison-guard.ts";
-import { createShardHealth } from "./shard-health.ts";
-import type { ShardHealth } from "./shard-health.ts";
+import { createShardHealth } from "#shared/health/shard-health.ts";
+import type { ShardHealth } from "#shared/health/shard-health.ts";
 
 /** How often shards are weighed anew, ms. */
 const weighMs = 1_000;

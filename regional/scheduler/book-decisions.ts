@@ -1,4 +1,3 @@
-import type { TryResult } from "#shared/conversation/turn-events.ts";
 import { movePays } from "#shared/routing/next-home.ts";
 import { predict } from "#shared/routing/predict.ts";
 import type { Selection, SelectionInput } from "#shared/routing/score-shard.ts";
@@ -6,21 +5,6 @@ import type { PromptDemand, ShardSpeed, ShardState } from "#shared/routing/shard
 import type { ModelShards } from "./model-shards.ts";
 import { stateOf } from "./shard-entry.ts";
 import type { ShardEntry } from "./shard-entry.ts";
-
-const blamelessReasons: ReadonlySet<string> = new Set([
-  "clientFault",
-  "saturated",
-  "cold",
-  "drained",
-]);
-
-/** What the end of a try says of the shard. The client's faults and a full or cold shard are nobody's failure. */
-export function verdictOf(result: TryResult): "success" | "failure" | "release" {
-  if (result.kind === "succeeded") return "success";
-  if (result.kind === "aborted") return "release";
-  const { reason } = result.failure;
-  return blamelessReasons.has(reason) ? "release" : "failure";
-}
 
 /** Whether a spilled conversation should go on where it went: a home without room, or one that is not worth waiting for. */
 export function spillOf(

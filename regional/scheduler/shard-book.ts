@@ -1,4 +1,7 @@
 import { stepBreaker, viewAt } from "#shared/breaker/breaker.ts";
+import { withProbe, withProofOfLife } from "#shared/breaker/life-signs.ts";
+import type { LifeSigns } from "#shared/breaker/life-signs.ts";
+import { verdictOf } from "#shared/breaker/try-verdict.ts";
 import type { BreakerEvent } from "#shared/breaker/breaker.ts";
 import type { BreakerPolicy } from "#shared/breaker/breaker-policy.ts";
 import type { BreakerState } from "#shared/breaker/breaker-state.ts";
@@ -6,7 +9,7 @@ import type { ShardDescription } from "#shared/config/topology.ts";
 import type { TryResult } from "#shared/conversation/turn-events.ts";
 import { invariant } from "#shared/errors/invariant.ts";
 import type { Jurisdiction, ShardId } from "#shared/residency/brands.ts";
-import { observeTtft } from "#shared/routing/error-ratio.ts";
+import { failureSeconds, observeTtft } from "#shared/routing/error-ratio.ts";
 import { saturationOf } from "#shared/routing/filter-shard.ts";
 import type { EngineLoad } from "#shared/routing/engine-load.ts";
 import { noteLoad } from "#shared/routing/foreign-load.ts";
@@ -21,11 +24,11 @@ import { defaultSelectionPolicy, selectionPolicyAt } from "#shared/routing/selec
 import { uncachedTokens, workOf } from "#shared/routing/shard-state.ts";
 import type { PromptDemand, ShardSpeed } from "#shared/routing/shard-state.ts";
 import type { LifecycleView } from "#shared/warming/shard-lifecycle.ts";
-import { answerEndOf } from "../health/answer-end.ts";
-import type { ShardHealth } from "../health/shard-health.ts";
+import { answerEndOf } from "#shared/health/answer-end.ts";
+import type { ShardHealth } from "#shared/health/shard-health.ts";
 import type { ShardLives } from "../warming/shard-lives.ts";
 import type { ProbeResult } from "../ports/engine.ts";
-import { basicTtft, spillOf, startOf, verdictOf, withLoad } from "./book-decisions.ts";
+import { basicTtft, spillOf, startOf, withLoad } from "./book-decisions.ts";
 import { createActiveConversations } from "./active-conversations.ts";
 import { createAnswerLengths } from "./answer-lengths.ts";
 import { createHomeMemory } from "./home-memory.ts";
@@ -39,8 +42,6 @@ import type { ShardEntry } from "./shard-entry.ts";
 /** How long a shard that said 429 without a wait counts as full, and the longest wait that is believed, ms. */
 const saturatedMsDefault = 500;
 const saturatedMsMax = 5_000;
-/** The time to first token that a failure before it counts as, seconds: the longest that a turn waits (docs/architecture.md). */
-const failureSeconds = 45;
 
 /** A shard as metrics, readiness and health hints show it. */
 export interface ShardStatus {
@@ -177,16 +178,21 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
   }
 
   function step(entry: ShardEntry, event: BreakerEvent, nowMs: number): void {
-    const wasOpen = entry.breaker.kind === "open";
-    entry.breaker = stepBreaker(entry.breaker, event, nowMs, random, policy).state;
-    // A shard that failed this often was most likely started again, with an empty cache.
-    if (entry.breaker.kind === "open" && !wasOpen) groupOf(entry.description.model).forget(entry);
+    const { state } = stepBreaker(entry.breaker, event, nowMs, random, policy);
+    moveBreaker(entry, state);
   }
 
-  function proveAlive(entry: ShardEntry, nowMs: number): void {
-    const wasOpen = viewAt(entry.breaker, nowMs).kind === "open";
-    step(entry, { kind: "alive" }, nowMs);
-    if (wasOpen && entry.breaker.kind !== "open") entry.wasGone = false;
+  function moveBreaker(entry: ShardEntry, breaker: BreakerState): void {
+    const wasOpen = entry.breaker.kind === "open";
+    entry.breaker = breaker;
+    // A shard that failed this often was most likely started again, with an empty cache.
+    if (breaker.kind === "open" && !wasOpen) groupOf(entry.description.model).forget(entry);
+  }
+
+  function noteLife(entry: ShardEntry, { breaker, isAlive, wasGone }: LifeSigns): void {
+    entry.isAlive = isAlive;
+    entry.wasGone = wasGone;
+    moveBreaker(entry, breaker);
   }
 
   function statusOf(entry: ShardEntry, nowMs: number): ShardStatus {
@@ -461,24 +467,11 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
     },
     probed(id, result, nowMs) {
       const entry = entryOf(id);
-      entry.isAlive = result.ok;
-      const { kind, trips } = viewAt(entry.breaker, nowMs);
-      if (!result.ok) {
-        entry.wasGone = true;
-        // Only a closed breaker is moved: a shard that is down for a minute must not be kept away for two more.
-        if (kind === "closed") step(entry, { kind: "failure", trips }, nowMs);
-        return;
-      }
-      // A shard that answers prompts with errors may answer health checks all the time: only a return is a sign.
-      if (kind === "open" && entry.wasGone) proveAlive(entry, nowMs);
-      // Live traffic outweighs what a shard says of itself: a probe helps to close a breaker, and hides no failure.
-      if (kind === "halfOpen") {
-        step(entry, { kind: "dispatch" }, nowMs);
-        step(entry, { kind: "success", trips }, nowMs);
-      }
+      noteLife(entry, withProbe(entry, result.ok, nowMs, random, policy));
     },
     canaried(id, nowMs) {
-      proveAlive(entryOf(id), nowMs);
+      const entry = entryOf(id);
+      noteLife(entry, withProofOfLife(entry, nowMs, random, policy));
     },
     setDraining(id, isDraining, nowMs) {
       entryOf(id).isDraining = isDraining;

@@ -7,6 +7,7 @@ import type {
   TurnStepReason,
   TryResult,
 } from "./turn-events.ts";
+import type { LateTurn } from "./turn-lateness.ts";
 import { beginTry } from "./turn-state.ts";
 import type { TurnState } from "./turn-state.ts";
 
@@ -25,16 +26,25 @@ export function isOfHedge(state: TurnState, dispatched: number): boolean {
   return state.hedge.kind === "running" && state.hedge.try === dispatched;
 }
 
+/** Whether a second shard is to be asked the same now: the first is late for its first token, and conditions allow it. */
+export function isHedgeDue(
+  state: LateTurn,
+  nowMs: number,
+  conditions: Pick<TurnConditions, "mayHedge">,
+): boolean {
+  const { dispatchedAtMs, firstAtMs, plan } = state.try;
+  if (state.hedge.kind !== "none" || state.isBegun || firstAtMs !== null) return false;
+  const hedgeMs = plan?.hedgeMs ?? null;
+  return hedgeMs !== null && nowMs - dispatchedAtMs >= hedgeMs && conditions.mayHedge;
+}
+
 /** Asks a second shard when the first one is late for its first token and conditions allow it; null when not. */
 export function beginHedge(
   state: TurnState,
   nowMs: number,
   conditions: TurnConditions,
 ): Step | null {
-  const { dispatchedAtMs, firstAtMs, plan } = state.try;
-  if (state.hedge.kind !== "none" || state.isBegun || firstAtMs !== null) return null;
-  const hedgeMs = plan?.hedgeMs ?? null;
-  if (hedgeMs === null || nowMs - dispatchedAtMs < hedgeMs || !conditions.mayHedge) return null;
+  if (!isHedgeDue(state, nowMs, conditions)) return null;
   return {
     state: { ...state, hedge: { kind: "choosing" } },
     effects: [{ kind: "chooseHedge", excluded: state.excluded }],

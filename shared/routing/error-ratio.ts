@@ -8,6 +8,9 @@ const decaySeconds = 10;
  */
 const share = 0.3;
 
+/** The time to first token that a failure before it counts as, seconds: the longest that a turn waits (docs/architecture.md). */
+export const failureSeconds = 45;
+
 /** Geometric moving average of observed / predicted time to first token of one shard. */
 export interface ErrorRatio {
   readonly ratio: number;

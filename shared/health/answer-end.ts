@@ -1,4 +1,4 @@
-import type { TryResult } from "#shared/conversation/turn-events.ts";
+import type { TryResult } from "../conversation/turn-events.ts";
 import type { AnswerEnd } from "./shard-health.ts";
 
 /** What an ended try says of its shard's health. */

@@ -1,20 +1,21 @@
-import { newAnswerQuality, observeAnswer, qualityWeight } from "#shared/health/answer-quality.ts";
-import type { AnswerQuality, AnswerTraits } from "#shared/health/answer-quality.ts";
-import { isQuarantined, newCanaryBoard, observeCanary } from "#shared/health/canary.ts";
-import type { CanaryAnswer, CanaryBoard, CanaryVerdict } from "#shared/health/canary.ts";
-import { capEjections } from "#shared/health/cap-ejections.ts";
-import { defaultHealthPolicy } from "#shared/health/health-policy.ts";
-import type { HealthPolicy } from "#shared/health/health-policy.ts";
-import { findOutliers } from "#shared/health/outliers.ts";
-import {
-  newSpeedWatch,
-  observeSpeed,
-  slownessOf,
-  speedWeight,
-} from "#shared/health/speed-watch.ts";
-import type { SpeedWatch } from "#shared/health/speed-watch.ts";
-import type { ShardDescription } from "#shared/config/topology.ts";
-import type { ShardId } from "#shared/residency/brands.ts";
+import { newAnswerQuality, observeAnswer, qualityWeight } from "./answer-quality.ts";
+import type { AnswerQuality, AnswerTraits } from "./answer-quality.ts";
+import { isQuarantined, newCanaryBoard, observeCanary } from "./canary.ts";
+import type { CanaryAnswer, CanaryBoard, CanaryVerdict } from "./canary.ts";
+import { capEjections } from "./cap-ejections.ts";
+import { defaultHealthPolicy } from "./health-policy.ts";
+import type { HealthPolicy } from "./health-policy.ts";
+import { findOutliers } from "./outliers.ts";
+import { newSpeedWatch, observeSpeed, slownessOf, speedWeight } from "./speed-watch.ts";
+import type { SpeedWatch } from "./speed-watch.ts";
+import type { ShardDescription } from "../config/topology.ts";
+import type { ShardId } from "../residency/brands.ts";
+
+/** What of a shard its health is judged by. */
+export type HealthSubject = Pick<
+  ShardDescription,
+  "id" | "model" | "revision" | "concurrentRequestsMax"
+>;
 
 /** How an answer of a shard ended, as health sees it; none of its content. */
 export interface AnswerEnd {
@@ -52,14 +53,14 @@ export interface ShardHealth {
 }
 
 export interface ShardHealthOptions {
-  readonly shards: readonly ShardDescription[];
+  readonly shards: readonly HealthSubject[];
   readonly policy?: HealthPolicy;
   /** A shard's weight has become 0, or is more than 0 again. */
   readonly onChange: (verdict: ShardVerdict) => void;
 }
 
 interface Watched {
-  readonly description: ShardDescription;
+  readonly description: HealthSubject;
   speed: SpeedWatch;
   quality: AnswerQuality;
   successes: number;
@@ -94,7 +95,7 @@ export function createShardHealth(options: ShardHealthOptions): ShardHealth {
   let countedFromMs: number | null = null;
 
   /** Answers of another revision are no answers of this one. */
-  function boardKey({ model, revision }: ShardDescription): string {
+  function boardKey({ model, revision }: HealthSubject): string {
     return `${model}@${revision}`;
   }
 
