@@ -10,7 +10,8 @@ import type {
   Topology,
   TopologyProblem,
 } from "#shared/config/topology.ts";
-import type { CellId } from "#shared/residency/brands.ts";
+import type { CellId, ShardId } from "#shared/residency/brands.ts";
+import type { ModalServer } from "./backends/platforms/modal-control.ts";
 import { logLevels } from "#shared/telemetry/log-record.ts";
 import type { LogLevel } from "#shared/telemetry/log-record.ts";
 
@@ -78,6 +79,8 @@ export interface CellConfig {
   /** Between two canary prompts of the cell, ms; 0: none are sent. */
   readonly canaryPeriodMs: number;
   readonly logLevel: LogLevel;
+  /** Modal servers that the region's scaler sets, by shard; whichever cell leads, so that every cell has their tokens. */
+  readonly modalServers: ReadonlyMap<ShardId, ModalServer>;
   /** Where `npm run dev` starts and stops engines for the scaler; null in a deployment. */
   readonly supervisor: { readonly url: string; readonly token: string } | null;
 }
@@ -186,6 +189,7 @@ export function readConfig(
     return { ok: false, problems };
   }
   const shards = readShards(topology, cell, environment, problems);
+  const modalServers = readModalServers(topology, cell, environment, problems);
   const database = readDatabase(topology, cell, environment, problems);
   const listen = readListen(cell, values.MERIDIAN_PORT, problems);
   if (problems.length > 0 || signingKeys === null) return { ok: false, problems };
@@ -195,6 +199,7 @@ export function readConfig(
       cell,
       topology,
       shards,
+      modalServers,
       listen,
       dataDir: values.MERIDIAN_DATA_DIR,
       database,
@@ -354,6 +359,28 @@ function readPlace(
       return { kind, url, apiKey, allowsPrivateAddresses, stated };
     }
   }
+}
+
+function readModalServers(
+  topology: Topology,
+  { jurisdiction, region }: CellDescription,
+  environment: Environment,
+  problems: TopologyProblem[],
+): ReadonlyMap<ShardId, ModalServer> {
+  const pools = topology.scaling.get(region)?.pools ?? [];
+  const pooled = new Set(pools.flatMap(({ shards }) => shards));
+  const servers = new Map<ShardId, ModalServer>();
+  for (const { backend, id } of topology.jurisdictions.get(jurisdiction)?.shards ?? []) {
+    if (backend.kind !== "modal" || backend.autoscaler === undefined || !pooled.has(id)) continue;
+    const { app, environment: name = null, server } = backend.autoscaler;
+    const read = (key: "tokenId" | "tokenSecret"): string => {
+      const path = `shards.${id}.backend.autoscaler.${key}`;
+      return readVariable(backend.autoscaler?.[key] ?? "", path, environment, problems) ?? "";
+    };
+    const tokens = { tokenId: read("tokenId"), tokenSecret: read("tokenSecret") };
+    servers.set(id, { app, server, environment: name, ...tokens });
+  }
+  return servers;
 }
 
 function readDatabase(

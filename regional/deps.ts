@@ -235,6 +235,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
   const telemetry = createTurnTelemetry({ metrics, log: logDecision, usage, clock });
   const platforms = createPlatforms({
     shards: config.topology.jurisdictions.get(cell.jurisdiction)?.shards ?? [],
+    modalServers: config.modalServers,
     supervisor: config.supervisor,
     monotonicMs: () => performance.now(),
     leaving: {

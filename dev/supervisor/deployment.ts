@@ -281,16 +281,25 @@ export function createDeployment(
   };
 }
 
-/** The variables of the user's environment that a cell needs: keys of its shards, and its region's database. */
+/** The variables of the user's environment that a cell needs: keys of its shards and of its region's scaler, and its region's database. */
 export function neededVariables(file: TopologyFile, cell: string): readonly string[] {
-  const region = file.regions[file.cells[cell]?.region ?? ""];
+  const regionId = file.cells[cell]?.region ?? "";
+  const region = file.regions[regionId];
+  const pooled = Object.values(file.scaling?.[regionId]?.pools ?? {}).flatMap(
+    ({ shards }) => shards,
+  );
+  const scaled = pooled.flatMap((id) => {
+    const backend = file.shards[id]?.backend;
+    if (backend?.kind !== "modal" || backend.autoscaler === undefined) return [];
+    return [backend.autoscaler.tokenId, backend.autoscaler.tokenSecret];
+  });
   const references = Object.values(file.shards)
     .filter((shard) => shard.cell === cell)
     .flatMap(({ backend }) => {
       if (backend.kind === "openai-compatible") return [backend.apiKey ?? ""];
       return backend.kind === "modal" ? [backend.key, backend.secret] : [];
     });
-  return [region?.database ?? "", ...references]
+  return [region?.database ?? "", ...references, ...scaled]
     .filter((reference) => reference.startsWith("env:"))
     .map((reference) => reference.slice("env:".length));
 }

@@ -124,6 +124,14 @@ export function scalingProblems(file: TopologyFile): TopologyProblem[] {
       );
     }
   }
+  for (const [id, { backend }] of Object.entries(file.shards)) {
+    if (backend.kind === "modal" && backend.autoscaler !== undefined && !owners.has(id))
+      problems.push({
+        path: `shards.${id}.backend.autoscaler`,
+        got: "an autoscaler that no scaler sets",
+        wanted: "a pool of scaling that has this shard",
+      });
+  }
   // What follows compares pools, which makes sense only where each is one.
   return problems.length > 0 ? problems : coverProblems(file);
 }

@@ -143,6 +143,16 @@ const backendSchema = z.discriminatedUnion("kind", [
     secret: environmentVariable,
     engineModel: z.string().min(1).max(256).optional(),
     abilities: statedAbilitiesSchema.optional(),
+    /** Names of the deployed app and server, and an API token that may set its autoscaler; for a pool of `scaling`. */
+    autoscaler: z
+      .strictObject({
+        app: z.string().min(1).max(64),
+        server: z.string().min(1).max(64),
+        environment: z.string().min(1).max(64).optional(),
+        tokenId: environmentVariable,
+        tokenSecret: environmentVariable,
+      })
+      .optional(),
   }),
 ]);
 

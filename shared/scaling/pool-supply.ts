@@ -1,6 +1,9 @@
+/** In place of what a platform was told: nobody knows, so that it has to be told again. */
+export const unknownDesired = -1;
+
 /** What was seen of a pool on its platform. */
 export interface PoolObservation {
-  /** Replicas that the platform was told to have. */
+  /** Replicas that the platform was told to have, or `unknownDesired`. */
   readonly desired: number;
   /** Replicas that answer. */
   readonly ready: number;

@@ -1,6 +1,9 @@
 import type { PoolDescription } from "#shared/config/scaling.ts";
 import type { ShardDescription } from "#shared/config/topology.ts";
+import type { ShardId } from "#shared/residency/brands.ts";
 import type { Platform } from "../../ports/platform.ts";
+import type { ModalServer } from "./modal-control.ts";
+import { createModalPlatform } from "./modal-platform.ts";
 import { createProcessPlatform } from "./process-platform.ts";
 import type { ShardLeaving } from "./process-platform.ts";
 import { createSageMakerPlatform } from "./sagemaker-platform.ts";
@@ -8,6 +11,8 @@ import { createSageMakerPlatform } from "./sagemaker-platform.ts";
 export interface PlatformsOptions {
   /** Of the cell's region. */
   readonly shards: readonly ShardDescription[];
+  /** Servers whose autoscaler may be set, by their shards. */
+  readonly modalServers: ReadonlyMap<ShardId, ModalServer>;
   /** The supervisor of `npm run dev`; null in a deployment. */
   readonly supervisor: { readonly url: string; readonly token: string } | null;
   readonly leaving: ShardLeaving;
@@ -21,12 +26,11 @@ export interface Platforms {
   close(): void;
 }
 
-/**
- * The platforms of one cell. Modal has none: its autoscaler is set by gRPC through its SDK (`update_autoscaler`), which is no
- * dependency; the call to make is written with the plan.
- */
+/** The platforms of one cell. A Modal server without a token for its autoscaler has none: the call to make is written with the plan. */
 export function createPlatforms(options: PlatformsOptions): Platforms {
-  const { leaving, monotonicMs, shards, supervisor } = options;
+  const { leaving, modalServers, monotonicMs, shards, supervisor } = options;
+  const serverOf = ({ shards: [shard] }: PoolDescription): ModalServer | null =>
+    shard === undefined ? null : (modalServers.get(shard) ?? null);
   const sagemaker = createSageMakerPlatform({
     monotonicMs,
     placeOf(pool) {
@@ -35,15 +39,17 @@ export function createPlatforms(options: PlatformsOptions): Platforms {
       return { region: backend.region, inferenceComponent: backend.inferenceComponent };
     },
   });
+  const modal = createModalPlatform({ monotonicMs, serverOf });
   const process = supervisor === null ? null : createProcessPlatform({ ...supervisor, leaving });
   return {
-    of({ platform }) {
-      switch (platform) {
+    of(pool) {
+      switch (pool.platform) {
         case "sagemaker":
           return sagemaker;
         case "process":
           return process;
         case "modal":
+          return serverOf(pool) === null ? null : modal;
         case "none":
           return null;
       }

@@ -144,6 +144,42 @@ describe("a cell's configuration", () => {
     expect(pathsOf({ SHARD_KEY: "s" }, topology(keyed))).toEqual([]);
   });
 
+  it("wants the tokens of its region's Modal autoscalers, of other cells' shards too", ({
+    expect,
+  }) => {
+    const backend = {
+      kind: "modal",
+      url: "https://m.example.com/v1",
+      routingRegion: "r",
+      key: "env:MODAL_KEY",
+      secret: "env:MODAL_SECRET",
+      autoscaler: {
+        app: "acme",
+        server: "Llama",
+        tokenId: "env:MODAL_ID",
+        tokenSecret: "env:MODAL_TOKEN",
+      },
+    };
+    const file = JSON.parse(topology(backend)) as { shards: Record<string, object> };
+    const pool = { model: "m", shards: ["b/s"], replicasMin: 1, replicasMax: 3 };
+    const text = JSON.stringify({
+      ...file,
+      shards: { "b/s": { ...file.shards["b/s"], purchase: "on-demand" } },
+      scaling: { r: { mode: "act", pools: { p: pool } } },
+    });
+    expect(pathsOf({}, text)).toEqual([
+      "shards.b/s.backend.autoscaler.tokenId",
+      "shards.b/s.backend.autoscaler.tokenSecret",
+    ]);
+    const read = readConfig({ ...environment, MODAL_ID: "ak-1", MODAL_TOKEN: "as-1" }, () => text);
+    expect(read.ok ? [...read.config.modalServers] : read.problems).toEqual([
+      [
+        "b/s",
+        { app: "acme", server: "Llama", environment: null, tokenId: "ak-1", tokenSecret: "as-1" },
+      ],
+    ]);
+  });
+
   it("wants the variable of its database, and a port behind TLS", ({ expect }) => {
     expect(pathsOf({}, topology(undefined, undefined, "env:DB"))).toEqual(["regions.r.database"]);
     expect(pathsOf({}, topology(undefined, "https://cell.example"))).toEqual(["MERIDIAN_PORT"]);

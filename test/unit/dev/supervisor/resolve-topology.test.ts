@@ -57,6 +57,30 @@ describe("a topology with the addresses of what was started", () => {
     expect(neededVariables({ ...file, shards }, "eu-west-1a")).toStrictEqual(["EU_KEY"]);
     expect(neededVariables({ ...file, shards }, "us-east-1a")).toStrictEqual(["US_DATABASE"]);
   });
+
+  test("tells the tokens of Modal autoscalers that any cell of the region may set", () => {
+    const file = aTopologyFile();
+    const shard = file.shards["eu-west-1a/m-0"];
+    const backend = {
+      kind: "modal",
+      url: "https://m.example.com/v1",
+      routingRegion: "eu",
+      key: "env:MODAL_KEY",
+      secret: "env:MODAL_SECRET",
+      autoscaler: { app: "a", server: "S", tokenId: "env:ID", tokenSecret: "env:SECRET" },
+    } as const;
+    const shards = { ...file.shards, ...(shard && { "eu-west-1b/m-0": { ...shard, backend } }) };
+    const scaling = {
+      "eu-west-1": {
+        mode: "act",
+        pools: { p: { model: "m", shards: ["eu-west-1b/m-0"], replicasMin: 1, replicasMax: 2 } },
+      },
+    } as const;
+    const { shards: _, ...rest } = file;
+    const scaled = { ...rest, shards, scaling } as unknown as typeof file;
+    expect(neededVariables(scaled, "eu-west-1a")).toContain("SECRET");
+    expect(neededVariables(scaled, "us-east-1a")).not.toContain("SECRET");
+  });
 });
 
 describe("the edge's bindings", () => {

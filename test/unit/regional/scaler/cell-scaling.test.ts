@@ -84,7 +84,7 @@ describe("the scaler of a cell, wired", () => {
         event: "scaler_command",
         pool: "llama",
         replicas: 2,
-        plan: "modal.Function.from_name(APP, NAME).update_autoscaler(min_containers=2, max_containers=6, buffer_containers=0)",
+        plan: "modal.Server.from_name(APP, NAME).update_autoscaler(min_containers=2, max_containers=6, buffer_containers=0)",
       },
     ]);
     expect(await store.plans()).toMatchObject([{ model: "sim/llama", token: 1 }]);

@@ -54,6 +54,32 @@ describe("scaling in the topology", () => {
     ]);
   });
 
+  it("refuses a Modal autoscaler that no pool would set", () => {
+    const file = aFile();
+    const shards = file["shards"] as Record<string, Record<string, unknown>>;
+    const backend = {
+      kind: "modal",
+      url: "https://m.example.com/v1",
+      routingRegion: "eu-west",
+      key: "env:MODAL_KEY",
+      secret: "env:MODAL_SECRET",
+      autoscaler: { app: "acme", server: "Llama", tokenId: "env:ID", tokenSecret: "env:TOKEN" },
+    };
+    shards["eu-west-1a/llama-0"] = { ...shards["eu-west-1a/llama-0"], backend };
+    expect(problemsOf(file).map(({ path }) => path)).toStrictEqual([
+      "shards.eu-west-1a/llama-0.backend.autoscaler",
+    ]);
+    const one = { ...pool, shards: ["eu-west-1a/llama-0"], replicasMax: 9 };
+    const scaling = { "eu-west-1": { mode: "act", pools: { llama: one } } };
+    expect(problemsOf({ ...file, scaling })).toStrictEqual([]);
+    const tokenless = { ...backend, autoscaler: { app: "acme", server: "Llama" } };
+    shards["eu-west-1a/llama-0"] = { ...shards["eu-west-1a/llama-0"], backend: tokenless };
+    expect(problemsOf({ ...file, scaling }).map(({ path }) => path)).toStrictEqual([
+      "shards.eu-west-1a/llama-0.backend.autoscaler.tokenId",
+      "shards.eu-west-1a/llama-0.backend.autoscaler.tokenSecret",
+    ]);
+  });
+
   it("is empty where the file has none", () => {
     expect(topologyOf(aFile()).scaling.size).toBe(0);
   });
