@@ -2,6 +2,8 @@ import { hasContent, readChoice } from "./engine/read-choice.ts";
 import { isAbsent, isFields, tokenIdsOf } from "./engine/fields.ts";
 import type { Fields } from "./engine/fields.ts";
 import { readUsage } from "./engine/read-usage.ts";
+import { learnTemplate, textAt } from "./engine/text-template.ts";
+import type { TextTemplate } from "./engine/text-template.ts";
 import type { DeltaEvent, EngineEvent, InvalidReason } from "./engine-event.ts";
 import { createSseParser, defaultSseLimits } from "./sse/sse-parser.ts";
 import type { SseEvent, SseLimits } from "./sse/sse-parser.ts";
@@ -140,6 +142,22 @@ function addChunk(
   return addUsage(state, chunk, choices.length === 0, to) ? null : "shape";
 }
 
+/** How often a stream's pieces are looked at for their template: engines change its surroundings once or twice. */
+const lessonsMax = 4;
+
+function parsed(data: string): unknown {
+  try {
+    return JSON.parse(data) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
+function onlyText(delta: DeltaEvent): string | null {
+  const { choice: _choice, kind: _kind, text, ...rest } = delta;
+  return text !== undefined && Object.keys(rest).length === 0 ? text : null;
+}
+
 /** A strict reader of one engine stream. The caller decodes bytes with a fatal, streaming UTF-8 decoder. */
 export function createEngineStreamReader(options: EngineStreamOptions): EngineStreamReader {
   const parser = createSseParser(options.limits ?? defaultSseLimits);
@@ -155,6 +173,8 @@ export function createEngineStreamReader(options: EngineStreamOptions): EngineSt
   let hasEvents = false;
   let isDone = false;
   let isInvalid = false;
+  let template: TextTemplate | null = null;
+  let lessons = 0;
 
   function addEvent({ data, event }: SseEvent, to: EngineEvent[]): InvalidReason | null {
     hasEvents = true;
@@ -168,13 +188,37 @@ export function createEngineStreamReader(options: EngineStreamOptions): EngineSt
       to.push({ kind: "done" });
       return null;
     }
-    let value: unknown;
-    try {
-      value = JSON.parse(data);
-    } catch {
-      return "json";
+    if (template !== null && !state.finished.has(template.choice)) {
+      const text = textAt(template, data);
+      if (text !== null) {
+        to.push({ kind: "delta", choice: template.choice, text });
+        return null;
+      }
     }
-    return isFields(value) ? addChunk(options, state, value, to) : "shape";
+    const value = parsed(data);
+    if (value === undefined) return "json";
+    const before = to.length;
+    const reason = isFields(value) ? addChunk(options, state, value, to) : "shape";
+    if (reason === null && to.length === before + 1) learn(data, to[before]);
+    return reason;
+  }
+
+  /** Learns from the pieces that say most: those of a stream that interleaves choices have more than one shape. */
+  function learn(data: string, event: EngineEvent | undefined): void {
+    if (event?.kind !== "delta" || lessons >= lessonsMax || onlyText(event) === null) return;
+    lessons += 1;
+    template = learnTemplate(data, event, readText) ?? template;
+  }
+
+  /** The text of an event that says nothing else and has nothing else to be kept, or null. */
+  function readText(data: string): string | null {
+    const value = parsed(data);
+    if (!isFields(value) || !isAbsent(value["usage"]) || !Array.isArray(value["choices"]))
+      return null;
+    const [choice, another] = value["choices"];
+    if (another !== undefined) return null;
+    const delta = readChoice(options.path, options.choices, choice);
+    return delta === null ? null : onlyText(delta);
   }
 
   function invalid(events: EngineEvent[], reason: InvalidReason): readonly EngineEvent[] {
