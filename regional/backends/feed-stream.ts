@@ -1,5 +1,6 @@
 import { choicesOf } from "#shared/conversation/turn-choices.ts";
 import type { ShardFailure } from "#shared/conversation/turn-failure.ts";
+import { coalesce } from "#shared/protocol/engine/coalesce.ts";
 import { createEngineStreamReader } from "#shared/protocol/engine-stream.ts";
 import type { JsonObject } from "#shared/protocol/json.ts";
 import type { EngineSink } from "../ports/engine.ts";
@@ -40,7 +41,7 @@ export async function feedStream(
       const text = decode(chunk);
       if (text === null) return { reason: "invalid", detail: "utf8" };
       const events = reader.push(reframing.push(text));
-      sink.events(events);
+      sink.events(coalesce(events));
       if (!isDone && events.some(({ kind }) => kind === "done")) {
         isDone = true;
         onDone();
@@ -52,6 +53,6 @@ export async function feedStream(
     return { reason: "cut" };
   }
   if (decode(null) === null) return { reason: "invalid", detail: "utf8" };
-  sink.events([...reader.push(reframing.end()), ...reader.end()]);
+  sink.events(coalesce([...reader.push(reframing.end()), ...reader.end()]));
   return null;
 }

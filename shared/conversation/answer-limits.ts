@@ -24,6 +24,6 @@ export function isEndless(
   choice: number,
 ): boolean {
   if (state.tokensMax === null) return false;
-  const pieceCount = choices[choice]?.pieceCount ?? 0;
-  return pieceCount > piecesPerTokenMax * state.tokensMax + piecesOverMax;
+  const { pieceCount = 0, surplusTokens = 0 } = choices[choice] ?? {};
+  return pieceCount + surplusTokens > piecesPerTokenMax * state.tokensMax + piecesOverMax;
 }

@@ -9,9 +9,9 @@ export interface ChoiceState {
   readonly tokenCount: number;
   /** Tokens up to the last piece that said something: those beyond are part of a character that is not whole. */
   readonly saidTokenCount: number;
-  /** Pieces that said something: engines send a token at a time unless they are behind. */
+  /** Pieces that said something, as they were delivered: engines send a token at a time unless they are behind. */
   readonly pieceCount: number;
-  /** Tokens beyond one for each piece, of a part whose token ids are not known here. */
+  /** Tokens beyond one for each piece: of pieces that were made of several, and of a part whose token ids are not known here. */
   readonly surplusTokens: number;
   /** Whether each piece came with its token ids. */
   readonly hasAllTokenIds: boolean;
@@ -96,7 +96,7 @@ export function withDelta(
     tokenCount,
     saidTokenCount: characters > 0 ? tokenCount : old.saidTokenCount,
     pieceCount: old.pieceCount + (characters > 0 ? 1 : 0),
-    surplusTokens: old.surplusTokens,
+    surplusTokens: old.surplusTokens + (characters > 0 ? (delta.pieces ?? 1) - 1 : 0),
     hasAllTokenIds: old.hasAllTokenIds && (characters === 0 || (delta.tokenIds?.length ?? 0) > 0),
     hasToolCalls: old.hasToolCalls || (delta.toolCalls?.length ?? 0) > 0,
     hasReasoning: old.hasReasoning || (delta.reasoning ?? "") !== "",

@@ -323,7 +323,7 @@ function hearPiece(state: TurnState, piece: DeltaEvent, context: TurnContext): T
       ...state.try,
       firstAtMs: state.try.firstAtMs ?? nowMs,
       lastAtMs: nowMs,
-      pieces: state.try.pieces + 1,
+      pieces: state.try.pieces + (piece.pieces ?? 1),
     },
   };
   let delta = piece;

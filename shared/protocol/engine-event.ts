@@ -24,6 +24,8 @@ export interface DeltaEvent {
   readonly tokenIds?: readonly number[];
   /** Set once per choice, on its last piece. */
   readonly finishReason?: string;
+  /** How many pieces of the engine this one is made of; absent: one. */
+  readonly pieces?: number;
 }
 
 /** What is wrong with an engine's answer: it counts against the shard and never reaches a client as success. */

@@ -1,5 +1,6 @@
 import type { EngineCall, EngineSink } from "#regional/ports/engine.ts";
 import type { ShardFailure } from "#shared/conversation/turn-failure.ts";
+import { coalesce } from "#shared/protocol/engine/coalesce.ts";
 import { createEngineStreamReader } from "#shared/protocol/engine-stream.ts";
 import type { JsonObject, JsonValue } from "#shared/protocol/json.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
@@ -147,7 +148,7 @@ export class Shard {
           resolve();
         };
       });
-    const say = (text: string): void => sink.events(reader.push(text));
+    const say = (text: string): void => sink.events(coalesce(reader.push(text)));
     const chunk = (fields: object): string =>
       `data: ${JSON.stringify({ id: "x", object: "chunk", model: "sim", ...fields })}\n\n`;
     const piece = (text: string, ids: readonly number[], finish: string | null): string => {
