@@ -370,7 +370,8 @@ function readModalServers(
   const pools = topology.scaling.get(region)?.pools ?? [];
   const pooled = new Set(pools.flatMap(({ shards }) => shards));
   const servers = new Map<ShardId, ModalServer>();
-  for (const { backend, id } of topology.jurisdictions.get(jurisdiction)?.shards ?? []) {
+  for (const { backend, concurrentRequestsMax, id } of topology.jurisdictions.get(jurisdiction)
+    ?.shards ?? []) {
     if (backend.kind !== "modal" || backend.autoscaler === undefined || !pooled.has(id)) continue;
     const { app, environment: name = null, server } = backend.autoscaler;
     const read = (key: "tokenId" | "tokenSecret"): string => {
@@ -378,7 +379,7 @@ function readModalServers(
       return readVariable(backend.autoscaler?.[key] ?? "", path, environment, problems) ?? "";
     };
     const tokens = { tokenId: read("tokenId"), tokenSecret: read("tokenSecret") };
-    servers.set(id, { app, server, environment: name, ...tokens });
+    servers.set(id, { app, server, environment: name, concurrentRequestsMax, ...tokens });
   }
   return servers;
 }

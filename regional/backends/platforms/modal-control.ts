@@ -1,6 +1,6 @@
 import { callGrpc, grpcStatus } from "./grpc-call.ts";
 import type { GrpcAnswer } from "./grpc-call.ts";
-import { bytesField, bytesOf, numberField, numberOf, readFields } from "./protobuf.ts";
+import { bytesField, bytesOf, doubleField, numberField, numberOf, readFields } from "./protobuf.ts";
 import type { ProtobufField } from "./protobuf.ts";
 
 /** A server of Modal's, and the API token that may set its autoscaler. */
@@ -9,6 +9,8 @@ export interface ModalServer {
   readonly server: string;
   /** Null: the token's default environment. */
   readonly environment: string | null;
+  /** Requests at once of all containers that there may be. */
+  readonly concurrentRequestsMax: number;
   readonly tokenId: string;
   readonly tokenSecret: string;
 }
@@ -22,6 +24,8 @@ export type ControlAnswer<T> =
 export interface ContainerBounds {
   readonly containersMin: number;
   readonly containersMax: number;
+  /** Requests at once that a container is filled to before another one starts; above 0, fractions too. */
+  readonly concurrency: number;
 }
 
 /** Calls of Modal's control plane, one try each. They carry names and numbers, no content. */
@@ -158,12 +162,13 @@ export function createModalControl(options: ModalControlOptions): ModalControl {
       // FunctionStats: num_total_tasks 3, left out when it is 0.
       return readAnswer(answer, (fields) => numberOf(fields, 3) ?? 0);
     },
-    async bound(server, id, { containersMax, containersMin }, signal) {
-      // AutoscalerSettings: min_containers 1, max_containers 2, buffer_containers 3; what is left out stays.
+    async bound(server, id, { concurrency, containersMax, containersMin }, signal) {
+      // AutoscalerSettings: min_containers 1, max_containers 2, buffer_containers 3, target_concurrency_float 9; what is left out stays.
       const settings = Buffer.concat([
         numberField(1, containersMin),
         numberField(2, containersMax),
         numberField(3, 0),
+        doubleField(9, concurrency),
       ]);
       // FunctionUpdateSchedulingParamsRequest: function_id 1, settings 3.
       const request = [bytesField(1, id), bytesField(3, settings)];

@@ -94,7 +94,12 @@ export function createModalPlatform(options: ModalPlatformOptions): Platform {
       if (server === null) return "failed";
       const now = await identify(pool, server, signal);
       if ("kind" in now) return outcomeOf(pool, now.kind);
-      const bounds = { containersMin: replicas, containersMax: pool.replicasMax };
+      const bounds = {
+        containersMin: replicas,
+        containersMax: pool.replicasMax,
+        // The vertical move: Modal fills a container up to its declared share before it starts one beyond the plan.
+        concurrency: server.concurrentRequestsMax / pool.replicasMax,
+      };
       // Whatever becomes of it, what was told before is not known to hold.
       known.set(pool.id, { ...now, containers: null, told: null });
       const answer = await control.bound(server, now.id, bounds, signal);

@@ -29,6 +29,13 @@ export function numberField(field: number, value: number): Buffer {
   return Buffer.concat([keyOf(field, wireVarint), varint(value)]);
 }
 
+/** A number of eight bytes, IEEE 754. */
+export function doubleField(field: number, value: number): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeDoubleLE(value);
+  return Buffer.concat([keyOf(field, wireFixed64), bytes]);
+}
+
 /** Text, or an inner message. */
 export function bytesField(field: number, value: string | Uint8Array): Buffer {
   const bytes = Buffer.from(value);

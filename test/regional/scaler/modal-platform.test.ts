@@ -14,6 +14,8 @@ const server = {
   app: "acme",
   server: "Llama",
   environment: null,
+  // 64 of each container.
+  concurrentRequestsMax: 64 * pool.replicasMax,
   tokenId: "ak-1",
   tokenSecret: "as-1",
 };
@@ -44,7 +46,7 @@ async function aPlatform(fields: { readonly environment?: string } = {}) {
 const update = "FunctionUpdateSchedulingParams";
 
 describe("Modal's control plane", () => {
-  it("gets the floor and the ceiling in one call, as Modal's own SDK says it", async () => {
+  it("gets floor, ceiling and how full a container may be in one call, as Modal's own SDK says it", async () => {
     const { apply, methods, modal } = await aPlatform();
     expect(await apply(4)).toBe("applied");
     expect(methods()).toStrictEqual(["AuthTokenGet", "FunctionGet", update]);
@@ -52,7 +54,7 @@ describe("Modal's control plane", () => {
     expect(modal.calls.map(({ hex }) => hex)).toStrictEqual([
       "",
       "0a0461636d6512054c6c616d61",
-      "0a0466752d311a07080410ac021800",
+      "0a0466752d311a10080410ac021800490000000000005040",
     ]);
     expect(modal.settings).toStrictEqual({ min: 4, max: 300, buffer: 0 });
   });

@@ -175,7 +175,14 @@ describe("a cell's configuration", () => {
     expect(read.ok ? [...read.config.modalServers] : read.problems).toEqual([
       [
         "b/s",
-        { app: "acme", server: "Llama", environment: null, tokenId: "ak-1", tokenSecret: "as-1" },
+        {
+          app: "acme",
+          server: "Llama",
+          environment: null,
+          concurrentRequestsMax: 1,
+          tokenId: "ak-1",
+          tokenSecret: "as-1",
+        },
       ],
     ]);
   });

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import {
   bytesField,
   bytesOf,
+  doubleField,
   numberField,
   numberOf,
   readFields,
@@ -10,10 +11,15 @@ import {
 
 describe("messages of Protocol Buffers", () => {
   it("are the bytes that Modal's own SDK sends", () => {
-    // modal 0.11.1 of npm: updateAutoscaler({ minContainers: 4, maxContainers: 300, bufferContainers: 0 }) of "fu-1".
-    const settings = Buffer.concat([numberField(1, 4), numberField(2, 300), numberField(3, 0)]);
+    // modal 0.11.1 of npm: a floor of 4, a ceiling of 300, no spare ones and 64 requests at once for "fu-1".
+    const settings = Buffer.concat([
+      numberField(1, 4),
+      numberField(2, 300),
+      numberField(3, 0),
+      doubleField(9, 64),
+    ]);
     const request = Buffer.concat([bytesField(1, "fu-1"), bytesField(3, settings)]);
-    expect(request.toString("hex")).toBe("0a0466752d311a07080410ac021800");
+    expect(request.toString("hex")).toBe("0a0466752d311a10080410ac021800490000000000005040");
   });
 
   it("come back as they were written", () => {
