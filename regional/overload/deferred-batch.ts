@@ -35,7 +35,7 @@ interface Deferred {
 
 /**
  * Keeps batch turns in front of `scheduler` while the level asks for it and the cell has no room, oldest first, at most as long
- * as their class may wait. All other turns pass.
+ * as their class may wait. All other turns pass, and so does a begun answer that waits for a shard to come back.
  */
 export function deferBatch(options: DeferOptions): DeferringScheduler {
   const { clock, hasRoom, level, scheduler } = options;
@@ -59,7 +59,8 @@ export function deferBatch(options: DeferOptions): DeferringScheduler {
   return {
     ...scheduler,
     acquire(request, reply) {
-      if (request.priority !== "batch" || (deferred.size === 0 && !isHeld())) {
+      const isOwed = request.priority !== "batch" || request.isPatient === true;
+      if (isOwed || (deferred.size === 0 && !isHeld())) {
         return scheduler.acquire(request, reply);
       }
       const entry: Deferred = { request, reply, sinceMs: clock.nowMs(), leave: null };

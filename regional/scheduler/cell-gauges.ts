@@ -61,6 +61,13 @@ export function registerCellGauges(
       gauge.set({ model, class: priority }, waiting);
     }
   });
+  metrics.gauge(
+    "meridian_begun_turns_waiting",
+    "Begun answers that wait for a shard of a model to come back.",
+    (gauge) => {
+      for (const [model, count] of queue.patients()) gauge.set({ model }, count);
+    },
+  );
   metrics.gauge("meridian_queue_oldest_seconds", "Longest wait of a waiting turn.", (gauge) => {
     for (const { model, oldestMs, priority } of queue.queues()) {
       gauge.set({ model, class: priority }, oldestMs / 1_000);

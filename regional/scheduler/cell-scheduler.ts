@@ -2,16 +2,25 @@ import { ModelAdmission } from "#shared/admission/model-admission.ts";
 import type { DispatchVerdict, NextTurn } from "#shared/admission/model-queue.ts";
 import type { QueuePolicy } from "#shared/admission/queue-policy.ts";
 import type { RefusalReason } from "#shared/admission/refusal.ts";
-import type { ShedSubject } from "#shared/admission/shed-cohorts.ts";
 import type { Queued, QueuedTurn } from "#shared/admission/tenant-line.ts";
 import { meetCold } from "#shared/warming/meet-cold.ts";
 import { priorities } from "#shared/config/topology.ts";
 import type { Priority } from "#shared/config/topology.ts";
-import type { NoShardReason } from "#shared/conversation/turn-failure.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { RandomSource } from "../ports/random.ts";
+import { PatientRoom } from "./patient-room.ts";
+import type { Attended, Patient } from "./patient-room.ts";
 import type { CellScheduler, Slot, SlotReply, SlotRequest } from "./scheduler.ts";
 import type { ShardBook } from "./shard-book.ts";
+import {
+  classOf,
+  deadlineReasons,
+  fitReasons,
+  isArrival,
+  ownRejections,
+  subjectOf,
+  told,
+} from "./slot-rules.ts";
 
 export interface SchedulerOptions {
   readonly book: ShardBook;
@@ -53,54 +62,6 @@ interface Waiter {
   readonly stopTimer: () => void;
 }
 
-/** Rejections that are about one prompt: they say nothing of the next one. */
-const ownRejections: ReadonlySet<string> = new Set([
-  "context",
-  "excluded",
-  "revision",
-  "tenantSet",
-]);
-
-/** The class that a turn waits in: a begun answer is never held up by new ones. */
-function classOf({ hasBegun = false, priority }: SlotRequest): Priority {
-  return hasBegun ? "critical" : priority;
-}
-
-/** Whether a turn is new work. Another try of one that was let in, and the rest of a begun answer, are not. */
-function isArrival({ excluded, hasBegun = false }: SlotRequest): boolean {
-  return excluded.length === 0 && !hasBegun;
-}
-
-function subjectOf({
-  affinityKey,
-  isLaterTurn = false,
-  priority,
-  tenant,
-}: SlotRequest): ShedSubject {
-  return { tenant, user: affinityKey, priority, isLaterTurn };
-}
-
-/** What the turn's machine is told of a refusal. */
-const told: Readonly<Record<RefusalReason, NoShardReason>> = {
-  shed: "shed",
-  displaced: "shed",
-  longQueue: "shed",
-  predictedLate: "queueFull",
-  waitTooLong: "queueFull",
-  modelQueueFull: "queueFull",
-  cellQueueFull: "queueFull",
-  queueTimeout: "queueTimeout",
-  deadlineTooShort: "deadlinePassed",
-  deadlinePassed: "deadlinePassed",
-  roomTimeout: "unhealthy",
-  coldElsewhere: "cold",
-  coldTooLong: "cold",
-  coldTimeout: "cold",
-  draining: "draining",
-};
-
-const deadlineReasons = { late: "deadlinePassed", tooShort: "deadlineTooShort" } as const;
-
 type Chosen = SlotReply & { readonly kind: "chosen" };
 type NotChosen =
   /** `late`: its deadline has passed; `tooShort`: it would pass before the first token. */
@@ -117,6 +78,7 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
   for (const { model } of book.statuses(clock.nowMs())) {
     models.set(model, new ModelAdmission<Waiter>(policy));
   }
+  const rooms = new Map([...models.keys()].map((model) => [model, new PatientRoom()] as const));
   let waitingCount = 0;
   let isDraining = false;
   const unit = (): number => random.unit();
@@ -179,7 +141,7 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
         isReleased = true;
         book.end(dispatch, result, seen, clock.nowMs());
         admission.ended(running, result.kind === "succeeded", clock.nowMs());
-        serve(admission);
+        serve(admission, rooms.get(request.model));
       },
     };
     const queueWaitMs = Math.max(0, nowMs - enqueuedAtMs);
@@ -258,7 +220,61 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
     return "gone";
   }
 
-  function serve(admission: ModelAdmission<Waiter>): void {
+  /** What there is for a begun answer that waits for a shard to come back. */
+  function attend(
+    { reply, request, sinceMs }: Patient,
+    admission: ModelAdmission<Waiter>,
+    take: () => void,
+  ): Attended {
+    const ceiling = admission.queue.ceilingOf(classOf(request));
+    const chosen = choose(request, sinceMs, ceiling, admission);
+    switch (chosen.kind) {
+      case "chosen":
+        take();
+        reply(chosen);
+        return "answered";
+      case "late":
+      case "tooShort":
+        take();
+        refuse(request, deadlineReasons[chosen.kind], reply);
+        return "answered";
+      case "cold":
+        warmth.wanted(request.model);
+        return "nothingThere";
+      case "blocked":
+        return "notForIt";
+      case "full":
+        return "nothingThere";
+      case "none":
+        return chosen.rejected.some(({ reason }) => fitReasons.has(reason))
+          ? "notForIt"
+          : "nothingThere";
+    }
+  }
+
+  function waitPatiently(
+    request: SlotRequest,
+    room: PatientRoom,
+    admission: ModelAdmission<Waiter>,
+    reply: (reply: SlotReply) => void,
+  ): () => void {
+    let isAnswered = false;
+    const patient: Patient = {
+      request,
+      sinceMs: clock.nowMs(),
+      reply(given) {
+        isAnswered = true;
+        reply(given);
+      },
+    };
+    attend(patient, admission, () => {});
+    const leave = isAnswered ? () => {} : room.add(patient);
+    if (leave === null) reply({ kind: "none", reason: "unhealthy", rejected: [] });
+    return leave ?? (() => {});
+  }
+
+  function serve(admission: ModelAdmission<Waiter>, room: PatientRoom | undefined): void {
+    room?.serve((patient, take) => attend(patient, admission, take));
     if (admission.queue.length === 0) return;
     admission.queue.serve(clock.nowMs(), (next) => dispatch(next, admission));
   }
@@ -334,6 +350,10 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
       reply({ kind: "none", reason: "noShard", rejected: [] });
       return () => {};
     }
+    const room = rooms.get(request.model);
+    if (request.isPatient === true && room !== undefined) {
+      return waitPatiently(request, room, admission, reply);
+    }
     const nowMs = clock.nowMs();
     if (isArrival(request)) {
       const shed = admission.screen(subjectOf(request), book.workOf(request, nowMs), nowMs, unit);
@@ -393,7 +413,13 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
         !isDraining &&
         queue.isFirst(priority) &&
         book.choose(request, clock.nowMs(), queue.ceilingOf(priority)).kind === "chosen";
-      return { hasRoom, hasNeighbour: hasNeighbour(request.model) };
+      return {
+        hasRoom,
+        hasNeighbour: hasNeighbour(request.model),
+        get hasWarmNeighbour() {
+          return warmth.hasWarmNeighbour(request.model);
+        },
+      };
     },
     wake() {
       for (const [model, admission] of models) {
@@ -403,9 +429,10 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
             evict(admission, queued, "longQueue");
           }
         }
-        serve(admission);
+        serve(admission, rooms.get(model));
       }
     },
+    patients: () => new Map([...rooms].map(([model, room]) => [model, room.count] as const)),
     waiting: () => {
       const counts = [...models].map(([model, { queue }]) => [model, queue.length] as const);
       return new Map(counts.filter(([, count]) => count > 0));
@@ -436,6 +463,13 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
     shedRatios: () => new Map([...models].map(([model, { shedRatio }]) => [model, shedRatio])),
     drain() {
       isDraining = true;
+      for (const room of rooms.values()) {
+        room.serve(({ reply, request }, take) => {
+          take();
+          refuse(request, "draining", reply);
+          return "answered";
+        });
+      }
       for (const admission of models.values()) {
         for (const queued of admission.queue.all()) drop(admission, queued, "draining");
       }

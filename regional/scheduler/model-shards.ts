@@ -7,7 +7,7 @@ import type { PrefixIndex } from "#shared/routing/prefix-index.ts";
 import type { ShardState } from "#shared/routing/shard-state.ts";
 import { shuffleSet } from "#shared/routing/shuffle-set.ts";
 import type { HomeRecord } from "./home-memory.ts";
-import { stateOf } from "./shard-entry.ts";
+import { isInDoubt, stateOf } from "./shard-entry.ts";
 import type { ShardEntry, ShardSurroundings } from "./shard-entry.ts";
 
 /** Tenants whose sets are remembered; sets are made again when they are forgotten. */
@@ -40,6 +40,8 @@ export interface ModelShards {
   readonly entries: readonly ShardEntry[];
   readonly surroundings: ShardSurroundings;
   states(nowMs: number): readonly ShardState[];
+  /** Those that have not shown life since a prompt or a probe failed there. */
+  inDoubt(nowMs: number): readonly ShardId[];
   /** The tenant's shuffle set and the conversation's home, wherever that is; null where it is every shard. */
   setOf(tenant: string, priority: Priority, homeShard: ShardId | null): ReadonlySet<ShardId> | null;
   cached(question: CachedQuestion, nowMs: number): CachedAnswer;
@@ -78,6 +80,10 @@ export function createModelShards(
     entries,
     surroundings,
     states: (nowMs) => entries.map((entry) => stateOf(entry, surroundings, nowMs)),
+    inDoubt: (nowMs) =>
+      entries
+        .filter((entry) => isInDoubt(entry, nowMs, surroundings.policy))
+        .map(({ description }) => description.id),
     setOf(tenant, priority, homeShard) {
       const key = `${priority === "critical" ? "critical" : "other"}|${tenant}`;
       let set = sets.get(key);

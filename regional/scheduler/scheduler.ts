@@ -32,6 +32,11 @@ export interface SlotRequest {
   readonly isLaterTurn?: boolean;
   /** The client has some of the answer already: it goes on before anything that has not begun. */
   readonly hasBegun?: boolean;
+  /**
+   * Of a begun answer: it waits until a shard may be used that has shown life since a prompt last failed there, and is refused
+   * only with its cell or its deadline. Its turn says when it has waited enough.
+   */
+  readonly isPatient?: boolean;
   /** Another cell may take it; not unless it is said. */
   readonly mayMove?: boolean;
   /** Told once when it begins to wait for a shard to start, with the expected time, ms. */
@@ -125,6 +130,8 @@ export interface TenantShares {
 export interface CellScheduler extends Scheduler, TenantShares {
   /** Of every model and class. */
   queues(): readonly QueueStatus[];
+  /** Begun answers that wait for a shard to come back, by model. */
+  patients(): ReadonlyMap<string, number>;
   /** Share of the arrivals that is shed, 0..1, by model. */
   shedRatios(): ReadonlyMap<string, number>;
 }

@@ -296,7 +296,7 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
       priority,
       homeShard,
       affinityKey: request.affinityKey,
-      excluded: request.excluded,
+      excluded: request.isPatient === true ? group.inDoubt(nowMs) : request.excluded,
       allowed:
         onlyShard === undefined ? group.setOf(tenant, priority, homeShard) : new Set([onlyShard]),
     };
@@ -447,7 +447,11 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
       own.kvTokens -= demand.kvTokens;
       own.workTokens -= demand.workTokens;
       step(entry, { kind, trips }, nowMs);
-      if (kind === "success") entry.isAlive = true;
+      if (kind === "failure") entry.doubtedAtMs = nowMs;
+      if (kind === "success") {
+        entry.isAlive = true;
+        entry.doubtedAtMs = null;
+      }
       if (result.kind !== "failed") return;
       const { failure } = result;
       if (failure.reason === "saturated") {
@@ -467,10 +471,12 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
     },
     probed(id, result, nowMs) {
       const entry = entryOf(id);
+      if (result.ok) entry.doubtedAtMs = null;
       noteLife(entry, withProbe(entry, result.ok, nowMs, random, policy));
     },
     canaried(id, nowMs) {
       const entry = entryOf(id);
+      entry.doubtedAtMs = null;
       noteLife(entry, withProofOfLife(entry, nowMs, random, policy));
     },
     setDraining(id, isDraining, nowMs) {

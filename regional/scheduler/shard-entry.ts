@@ -46,6 +46,8 @@ export interface ShardEntry {
   isDraining: boolean;
   /** Whether its last sign was one of life. Until it gave one it is not counted on; it may still be tried. */
   isAlive: boolean;
+  /** When a prompt failed there that nothing has been heard of it since, ms; null: it has shown life since, or none failed. */
+  doubtedAtMs: number | null;
   /** Moves that conversations may still make away from it. */
   moves: MoveBudget;
   /** Whether a health check failed, and the shard has not been taken back for its return since. */
@@ -76,6 +78,7 @@ export function createShardEntry(description: ShardDescription, position: number
     isDraining: false,
     // Asking a shard that its platform takes down when nobody asks would keep it up: prompts alone tell of it.
     isAlive: description.scaleToZeroSeconds !== undefined,
+    doubtedAtMs: null,
     moves: newMoveBudget(0),
     wasGone: false,
     ratio: neutralErrorRatio,
@@ -146,4 +149,17 @@ export function stateOf(
     usdPerMillionInputTokens: entry.usdPerMillionInputTokens,
     usdPerMillionOutputTokens: entry.usdPerMillionOutputTokens,
   };
+}
+
+/**
+ * Whether nothing says that the shard is there again: a prompt failed there last, or a probe did. One whose platform takes it down
+ * when idle is not probed: it is believed again after the time that a breaker would keep it away at first.
+ */
+export function isInDoubt(
+  { description, doubtedAtMs, isAlive }: ShardEntry,
+  nowMs: number,
+  { openMs }: BreakerPolicy,
+): boolean {
+  if (doubtedAtMs === null) return !isAlive;
+  return description.scaleToZeroSeconds === undefined || nowMs - doubtedAtMs < openMs;
 }

@@ -34,6 +34,9 @@ import type { TurnObserver } from "./turn-observer.ts";
  */
 const unreadBytesMax = 256 * 1024;
 
+/** Which shard a turn asks for. */
+type ShardWish = Pick<TurnEffect & { kind: "chooseShard" }, "excluded" | "isPatient">;
+
 /** What a shard has given that was never asked for again. */
 const nothingSeen: AnswerSeen = { tokens: 0, prompt: null };
 
@@ -126,6 +129,7 @@ export function startTurn(
       state = step.state;
       if (hasSpoken) spoke(firstAtMs - dispatchedAtMs);
       if (step.reason === "firstToken") observer.firstToken(request, state);
+      if (step.reason === "waiting" || step.reason === "waitedOut") observer.waits(request, step);
       for (const effect of step.effects) perform(effect);
       // The turn was given up while its place was chosen.
       if (next.kind === "shardChosen" && step.reason === "ignored") returnChosen();
@@ -136,7 +140,7 @@ export function startTurn(
   function perform(effect: TurnEffect): void {
     switch (effect.kind) {
       case "chooseShard":
-        return chooseAfter(effect.retryDelayMs, effect.excluded);
+        return chooseAfter(effect.retryDelayMs, effect);
       case "chooseHedge":
         return chooseHedge(effect.excluded);
       case "returnHedge":
@@ -189,10 +193,10 @@ export function startTurn(
     guards.spoke(slot, ttftMs);
   }
 
-  function chooseAfter(delayMs: number | undefined, excluded: readonly ShardId[]): void {
-    if (delayMs === undefined) return choose(excluded);
+  function chooseAfter(delayMs: number | undefined, wish: ShardWish): void {
+    if (delayMs === undefined) return choose(wish);
     guards.retried();
-    stopChoosing = clock.after(delayMs, () => choose(excluded));
+    stopChoosing = clock.after(delayMs, () => choose(wish));
   }
 
   /** A hedge takes what is free at once: waiting for it would be no hedge. */
@@ -237,23 +241,23 @@ export function startTurn(
     };
   }
 
-  function choose(excluded: readonly ShardId[]): void {
+  function choose(wish: ShardWish): void {
     // A prompt that may have ended two shards waits until it is known: a third is not risked for it.
-    if (suspected.length < 2) return chooseNow(excluded);
+    if (suspected.length < 2) return chooseNow(wish);
     let isStopped = false;
     stopChoosing = () => {
       isStopped = true;
     };
     void Promise.all(suspected).then(() => {
-      if (!isStopped) chooseNow(excluded);
+      if (!isStopped) chooseNow(wish);
     });
   }
 
-  function chooseNow(excluded: readonly ShardId[]): void {
+  function chooseNow({ excluded, isPatient = false }: ShardWish): void {
     if (deps.poison.isQuarantined(request)) {
       return feed({ kind: "noShard", reason: "poisoned", rejected: [] });
     }
-    stopChoosing = deps.scheduler.acquire(slotRequest(excluded), (reply) => {
+    stopChoosing = deps.scheduler.acquire({ ...slotRequest(excluded), isPatient }, (reply) => {
       observer.decided(request, reply);
       if (reply.kind === "none") return feed({ ...reply, kind: "noShard" });
       chosen = reply.slot;

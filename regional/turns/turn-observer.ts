@@ -1,4 +1,5 @@
 import type { TryResult } from "#shared/conversation/turn-events.ts";
+import type { TurnStep } from "#shared/conversation/turn-ending.ts";
 import type { TurnState } from "#shared/conversation/turn-state.ts";
 import type { TurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
 import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
@@ -12,6 +13,8 @@ export interface TurnObserver {
   firstToken(request: TurnRequest, state: TurnState): void;
   /** Another shard has gone on with a begun answer. */
   continued(request: TurnRequest, state: TurnState): void;
+  /** No shard may go on with a begun answer: it waits for one, or it has waited as long as it may. */
+  waits(request: TurnRequest, step: TurnStep): void;
   tryEnded(request: TurnRequest, shard: ShardId, result: TryResult): void;
   ended(request: TurnRequest, outcome: TurnOutcome): void;
 }

@@ -36,6 +36,10 @@ export function createTurnTelemetry(options: TurnTelemetryOptions): TurnObserver
     "meridian_continuations_total",
     "Begun answers that another shard went on with, by what the one before failed of.",
   );
+  const waits = metrics.counter(
+    "meridian_begun_waits_total",
+    "Waits of begun answers for a shard that can go on, by reason: waiting when one begins, waitedOut when it ends in vain.",
+  );
   const lostUsage = metrics.counter(
     "meridian_usage_lost_total",
     "Usage records that found the queue full.",
@@ -126,6 +130,11 @@ export function createTurnTelemetry(options: TurnTelemetryOptions): TurnObserver
       continuations.add({ model: request.engine.model, reason });
       const shard = state.shard === null ? {} : { shard: state.shard };
       log("warn", "turn_continued", { requestId, tenant, turnId, reason, ...shard });
+    },
+    waits(request, { reason }) {
+      const { requestId, tenant, turnId } = request;
+      waits.add({ model: request.engine.model, reason });
+      log("warn", "begun_turn_waits", { requestId, tenant, turnId, reason });
     },
     tryEnded(request, shard, result) {
       const reason = reasonOf(result);

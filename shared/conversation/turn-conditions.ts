@@ -4,6 +4,8 @@ export interface TurnElsewhere {
   readonly hasRoom: boolean;
   /** Whether another cell of the jurisdiction serves the model. */
   readonly hasNeighbour: boolean;
+  /** Whether one of those is thought to have a shard of it that runs. */
+  readonly hasWarmNeighbour: boolean;
 }
 
 /** What a step may count on besides its event: the cell's budgets and shards at this moment, and chance. */
@@ -20,6 +22,6 @@ export interface TurnConditions {
 export const unlimitedConditions: TurnConditions = {
   mayRetry: true,
   mayHedge: false,
-  elsewhere: { hasRoom: true, hasNeighbour: true },
+  elsewhere: { hasRoom: true, hasNeighbour: true, hasWarmNeighbour: true },
   random: () => 0,
 };

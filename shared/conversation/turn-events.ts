@@ -71,6 +71,8 @@ export type TurnEffect =
       readonly excluded: readonly ShardId[];
       /** Of a retry, which the cell's budget pays for: how long it waits, ms. */
       readonly retryDelayMs?: number;
+      /** Of a begun answer that waits: for a shard that has shown life since it last failed, as long as it takes. */
+      readonly isPatient?: boolean;
     }
   /** A second shard, if one has room at once. */
   | { readonly kind: "chooseHedge"; readonly excluded: readonly ShardId[] }
@@ -125,6 +127,8 @@ export type TurnStepReason =
   | "clientFault"
   | "triesExhausted"
   | "interrupted"
+  | "waiting"
+  | "waitedOut"
   | "deadlineExceeded"
   | "aborted"
   | "ignored";

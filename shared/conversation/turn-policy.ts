@@ -12,6 +12,8 @@ export interface TurnPolicy {
   /** A begun answer has stalled after `max(stallMinMs, stallFactor * mean time between its tokens)` without a token, ms. */
   readonly stallMinMs: number;
   readonly stallFactor: number;
+  /** How long a begun answer waits at one seam for a shard that can go on with it, ms; 0: not at all. */
+  readonly waitMsMax: number;
   /** How much text one turn may generate over all choices, in UTF-16 units; beyond it the shard is taken as broken. */
   readonly answerCharactersMax: number;
   /** Retry-After when no shard of the model can be used, ms. */
@@ -22,7 +24,8 @@ export interface TurnPolicy {
 
 /**
  * Defaults: three tries, two continuations and the 45 s ceiling of the first-token timeout from the routing page, 8; the stall rule
- * `max(5 s, 20 x inter-token time)` from 7. 16 Mi characters are over ten times the longest context's text.
+ * `max(5 s, 20 x inter-token time)` from 7. 30 s (our choice) is an engine that starts again with its weights on a local disk, and
+ * three times what an opened breaker first keeps a shard away with its probes; few readers wait longer. 16 Mi characters are over ten times the longest context's text.
  */
 export const defaultTurnPolicy: TurnPolicy = {
   triesMax: 3,
@@ -32,6 +35,7 @@ export const defaultTurnPolicy: TurnPolicy = {
   firstTokenTimeoutMs: 45_000,
   stallMinMs: 5_000,
   stallFactor: 20,
+  waitMsMax: 30_000,
   answerCharactersMax: 16 * 1024 * 1024,
   noCapacityRetryAfterMs: 5_000,
   saturatedRetryAfterMs: 1_000,

@@ -1,4 +1,3 @@
-import type { ErrorOutcome } from "../errors/gateway-error.ts";
 import type { DeltaEvent, EngineEvent } from "../protocol/engine-event.ts";
 import type { TurnRequest } from "../protocol/internal/turn-request.ts";
 import { createAgreement } from "../protocol/resume/transcript.ts";
@@ -8,7 +7,9 @@ import { planContinuation } from "./continuation.ts";
 import { choicesOf } from "./turn-choices.ts";
 import { unlimitedConditions } from "./turn-conditions.ts";
 import type { TurnConditions } from "./turn-conditions.ts";
-import type { TurnEffect, TurnEvent, TurnStepReason } from "./turn-events.ts";
+import { end, finishWith, ignored } from "./turn-ending.ts";
+import type { TurnStep } from "./turn-ending.ts";
+import type { TurnEffect, TurnEvent } from "./turn-events.ts";
 import { divergedError, failureError, interruptedError, noShardError } from "./turn-failure.ts";
 import type { ShardFailure } from "./turn-failure.ts";
 import { beginHedge, endHedge, isOfHedge, promoteHedge, takeHedge } from "./turn-hedge.ts";
@@ -25,13 +26,7 @@ import type { TurnPolicy } from "./turn-policy.ts";
 import { failedBy, release, releaseOwn } from "./turn-release.ts";
 import { beginTry, forgetAnswer, usageOf } from "./turn-state.ts";
 import type { TurnState } from "./turn-state.ts";
-
-/** The next state, what to do, and why. */
-export interface TurnStep {
-  readonly state: TurnState;
-  readonly effects: readonly TurnEffect[];
-  readonly reason: TurnStepReason;
-}
+import { beginWait, isWorthAWait, mayMoveOn, tickWait, waitingStep } from "./turn-wait.ts";
 
 /** Choices of one turn: OpenAI's `n` is at most 128, times the prompts of one completions request. */
 const choicesMax = 4096;
@@ -39,7 +34,8 @@ const choicesMax = 4096;
 /**
  * Runs one turn on the shards of one cell. Decides: a shard that fails before its first token is followed by another one, at
  * most `triesMax`, each once; one that fails later is followed by another one that goes on from what the client has, or that
- * generates the answer again as far as it agrees, over at most `continuationsMax` seams; what the engine refuses as the
+ * generates the answer again as far as it agrees, over at most `continuationsMax` seams, and waits at each for a shard that runs,
+ * as turn-wait.ts bounds it; what the engine refuses as the
  * client's fault is not repeated. What was delivered is never taken back: an answer that cannot go on ends with an explicit
  * error. A turn ends exactly once, by `finish` or `fail`, and every dispatch is released exactly once, before that. A hedge is a
  * second dispatch before the first token (turn-hedge.ts): whichever speaks first is the answer, the other is aborted in the
@@ -102,10 +98,6 @@ export function stepTurn(
     case "handOver":
       return end(state, "aborted", { status: "failed", error: event.error, mayMove: true });
   }
-}
-
-function ignored(state: TurnState): TurnStep {
-  return { state, effects: [], reason: "ignored" };
 }
 
 /** What the hedge says: with its first token it is the answer, and the shard before it is aborted. */
@@ -262,6 +254,10 @@ function refuse(
       reason: "retried",
     };
   }
+  if (isSeenByClient && isWorthAWait(refused, event.reason)) {
+    const waiting = beginWait(refused, context);
+    if (waiting !== null) return waitingStep(waiting, []);
+  }
   const { policy } = context;
   const error = isSeenByClient
     ? interruptedError
@@ -355,6 +351,7 @@ function hearPiece(state: TurnState, piece: DeltaEvent, context: TurnContext): T
       excluded: state.shard === null ? [] : [state.shard],
       triesInVain: 0,
       isRelaxed: false,
+      waitUntilMs: null,
       try: { ...heard.try, hasDelivered: true },
     },
     effects: isSeam ? [{ kind: "seam" }, { kind: "deliver", delta }] : [{ kind: "deliver", delta }],
@@ -414,9 +411,13 @@ function failShard(state: TurnState, failure: ShardFailure, context: TurnContext
   const isSeenByClient = isSeen(state, context);
   const isSpent = isHopeless || failed.continuations > policy.continuationsMax;
   const isRetry = !state.isBegun && failure.reason !== "drained" && failure.reason !== "cold";
-  if (isSpent || state.triesInVain >= policy.triesMax || (isRetry && !mayRetry(state, context))) {
+  const isTried = state.triesInVain >= policy.triesMax || (isRetry && !mayRetry(state, context));
+  if (isSpent || isTried || state.waitUntilMs !== null) {
+    const waiting = isSeenByClient && !isSpent ? beginWait(failed, context) : null;
+    if (waiting !== null) return waitingStep(waiting, released);
     const error = isSeenByClient ? interruptedError : failureError(failure, policy);
-    const mayMove = !isSpent && (isSeenByClient || cellCodes.has(error.code));
+    const mayMove =
+      !isSpent && (isSeenByClient ? mayMoveOn(state, context) : cellCodes.has(error.code));
     const reason = isSeenByClient ? "interrupted" : "triesExhausted";
     return finishWith(failed, released, reason, { status: "failed", error, mayMove });
   }
@@ -445,7 +446,7 @@ function tick(state: TurnState, isPaused: boolean, context: TurnContext): TurnSt
       mayMove: false,
     });
   }
-  if (state.phase !== "running") return ignored(state);
+  if (state.phase !== "running") return tickWait(state, context);
   if (isPaused) {
     return {
       // A shard that was held up is never overdue.
@@ -463,29 +464,4 @@ function tick(state: TurnState, isPaused: boolean, context: TurnContext): TurnSt
   return nowMs - state.try.lastAtMs >= stallMs(state, policy)
     ? failShard(state, { reason: "stalled" }, context)
     : ignored(state);
-}
-
-interface Ending {
-  readonly status: "failed" | "cancelled";
-  readonly error: ErrorOutcome;
-  readonly mayMove: boolean;
-}
-
-function end(state: TurnState, reason: TurnStepReason, ending: Ending): TurnStep {
-  const stop: TurnEffect[] =
-    state.phase === "choosing" ? [{ kind: "stopChoosing" }] : release(state, { kind: "aborted" });
-  return finishWith(state, stop, reason, ending);
-}
-
-function finishWith(
-  state: TurnState,
-  before: readonly TurnEffect[],
-  reason: TurnStepReason,
-  ending: Ending,
-): TurnStep {
-  return {
-    state: { ...state, phase: "ended" },
-    effects: [...before, { kind: "fail", ...ending }],
-    reason,
-  };
 }

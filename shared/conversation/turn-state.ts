@@ -66,6 +66,8 @@ export interface TurnState {
   readonly triesInVain: number;
   /** Whether the shards tried may be tried again, because there are no others. */
   readonly isRelaxed: boolean;
+  /** Until when a begun answer waits for a shard that can go on with it, ms; null while it does not, and again once it goes on. */
+  readonly waitUntilMs: number | null;
   readonly rejected: readonly RejectedCandidate[];
   readonly lastFailure: ShardFailure | null;
   /** Whether something of the answer has gone to the client's stream, by this cell or by one before. */
@@ -125,6 +127,7 @@ export function initialTurnState(): TurnState {
     excluded: [],
     triesInVain: 0,
     isRelaxed: false,
+    waitUntilMs: null,
     rejected: [],
     lastFailure: null,
     isBegun: false,

@@ -21,6 +21,8 @@ export interface SchedulerRun {
 export interface SchedulerChanges {
   readonly shards?: readonly string[];
   readonly slots?: number;
+  /** Of a platform that takes its shards down when nobody asks them. */
+  readonly scaleToZeroSeconds?: number;
   readonly policy?: Partial<QueuePolicy>;
   readonly options?: Partial<SchedulerOptions>;
   /** Which shards run; all do without. */
@@ -29,7 +31,7 @@ export interface SchedulerChanges {
 
 /** A scheduler of simulated shards of model `m`. */
 export function aSchedulerRun(changes: SchedulerChanges = {}): SchedulerRun {
-  const { lives, options, policy, shards = ["a"], slots = 1 } = changes;
+  const { lives, options, policy, scaleToZeroSeconds, shards = ["a"], slots = 1 } = changes;
   const clock = new HandClock();
   const book = createShardBook({
     shards: shards.map(
@@ -42,6 +44,7 @@ export function aSchedulerRun(changes: SchedulerChanges = {}): SchedulerRun {
           concurrentRequestsMax: slots,
           kvTokensMax: 400_000,
           pricePerHourMicroUsd: 1_000_000,
+          ...(scaleToZeroSeconds === undefined ? {} : { scaleToZeroSeconds }),
         }) as ShardDescription,
     ),
     jurisdiction: "eu" as Jurisdiction,

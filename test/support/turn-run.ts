@@ -17,6 +17,8 @@ export function aRequest(stream = true): TurnRequest {
   return {
     deadlineMs,
     rendering: { stream },
+    resume: null,
+    hop: 0,
     engine: { path: "chat/completions", model: "m", body: {}, promptTokensEstimate: 9 },
   } as unknown as TurnRequest;
 }

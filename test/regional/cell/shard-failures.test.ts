@@ -182,7 +182,7 @@ const afterFirstToken: readonly (readonly [string, EngineAnswer])[] = [
 describe("a shard that fails after its first token", () => {
   for (const [what, answer] of afterFirstToken) {
     it(`never ends in silence or as success, and frees its slot: ${what}`, async ({ expect }) => {
-      const cell = await aCell({ engines: 1 });
+      const cell = await aCell({ engines: 1, overrides: { turnPolicy: { waitMsMax: 0 } } });
       const [engine] = cell.engines;
       if (engine === undefined) throw new Error("no engine");
       engine.answer = refusesToContinue(answer);

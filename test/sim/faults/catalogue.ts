@@ -54,6 +54,8 @@ export const scheduledFaults = {
   "cell.crash": 0.05,
   "cell.drains": 0.02,
   "shard.restarts": 0.05,
+  /** Every shard of a jurisdiction dies at once; each comes back in its own time. */
+  "shard.allDown": 0.02,
   "ledger.crash": 0.04,
   /** An object that nobody reaches for longer than its watchdog waits. */
   "object.isolated": 0.06,

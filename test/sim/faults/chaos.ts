@@ -1,3 +1,4 @@
+import { zones } from "../world/ids.ts";
 import type { World } from "../world/world.ts";
 import type { ObjectNode } from "../world/object-node.ts";
 
@@ -30,6 +31,7 @@ export function startChaos(world: World): void {
     if (faults.fires("cell.crash")) random.pick([...world.cells.values()]).crash();
     if (faults.fires("cell.drains")) random.pick([...world.cells.values()]).drain();
     if (faults.fires("shard.restarts")) random.pick([...world.shards.values()]).restart();
+    if (faults.fires("shard.allDown")) loseShards(world);
     if (faults.fires("ledger.crash")) random.pick([...world.ledgers.values()]).crash();
     if (faults.fires("net.partition")) {
       const all = names();
@@ -57,6 +59,16 @@ export function startChaos(world: World): void {
     kernel.at(periodMs, null, "chaos", look);
   };
   kernel.at(periodMs, null, "chaos", look);
+}
+
+/** Some come back while a begun answer still waits for one, some after that. */
+function loseShards(world: World): void {
+  const random = world.kernel.random("shardLoss");
+  const zone = random.pick(zones);
+  const longestMs = random.pick([3_000, 12_000, 60_000]);
+  for (const shard of world.shards.values()) {
+    if (shard.zone === zone) shard.goDown(longestMs * (0.3 + 0.7 * random.unit()));
+  }
 }
 
 function loseRegion(world: World): void {

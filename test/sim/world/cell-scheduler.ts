@@ -9,7 +9,10 @@ export type SlotBook = Map<ShardId, number>;
 /** Turns that one shard runs at once. */
 const slotsMax = 6;
 
-/** Chooses a shard as a cell's scheduler does, as far as a turn can tell: the home first, never one twice, never above the cap. */
+/** How soon a cell knows that a shard is back, ms: as its prober does. */
+const probeMs = 2_000;
+
+/** Chooses a shard as a cell's scheduler does, as far as a turn can tell: the home first, never one twice, never above the cap. A begun answer that waits is given one that is up. */
 export function createSimScheduler(
   world: World,
   process: Process,
@@ -17,6 +20,14 @@ export function createSimScheduler(
   book: SlotBook,
 ): Scheduler {
   const { kernel, recorder } = world;
+  const hasWarmNeighbour = (): boolean =>
+    [...world.cells.values()].some(
+      ({ plan, process: other }) =>
+        plan.zone === process.zone &&
+        other !== process &&
+        other !== null &&
+        plan.shards.some((id) => world.shards.get(id)?.isDown === false),
+    );
   return {
     acquire(request, reply) {
       let isWanted = true;
@@ -25,8 +36,11 @@ export function createSimScheduler(
         isWanted = false;
         reply(choose());
       };
+      const isUp = (shard: ShardId): boolean => world.shards.get(shard)?.isDown === false;
       const choose = (): SlotReply => {
-        const free = shards.filter((shard) => !request.excluded.includes(shard));
+        const free = shards.filter(
+          (id) => !request.excluded.includes(id) && (request.isPatient !== true || isUp(id)),
+        );
         if (free.length === 0) return { kind: "none", reason: "noShard", rejected: [] };
         const open = free.filter((shard) => (book.get(shard) ?? 0) < slotsMax);
         if (open.length === 0) return { kind: "none", reason: "queueFull", rejected: [] };
@@ -60,6 +74,17 @@ export function createSimScheduler(
         };
         return { kind: "chosen", slot, rejected: [], queueWaitMs: 0 };
       };
+      if (request.isPatient === true) {
+        const look = (): void => {
+          const hasRoom = shards.some((id) => isUp(id) && (book.get(id) ?? 0) < slotsMax);
+          if (hasRoom) answer();
+          else if (isWanted) kernel.at(probeMs, process, "cell.patient", look);
+        };
+        kernel.at(kernel.random("scheduler").unit() * probeMs, process, "cell.patient", look);
+        return () => {
+          isWanted = false;
+        };
+      }
       // A place that is free is often given at once: hedges take no other.
       if (kernel.random("scheduler").chance(0.5)) {
         answer();
@@ -75,6 +100,8 @@ export function createSimScheduler(
         (shard) => !excluded.includes(shard) && (book.get(shard) ?? 0) < slotsMax,
       ),
       hasNeighbour: true,
+      // What a cell knows of others is old now and then.
+      hasWarmNeighbour: kernel.random("hints").chance(0.1) !== hasWarmNeighbour(),
     }),
     wake: () => undefined,
     waiting: () => new Map(),

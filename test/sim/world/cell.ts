@@ -7,6 +7,7 @@ import { defaultRegistryPolicy } from "#regional/turns/turn-registry.ts";
 import type { TurnRegistry } from "#regional/turns/turn-registry.ts";
 import { plainAbilities } from "#shared/config/engine-abilities.ts";
 import { defaultTurnPolicy } from "#shared/conversation/turn-policy.ts";
+import type { TurnPolicy } from "#shared/conversation/turn-policy.ts";
 import type { ErrorOutcome } from "#shared/errors/gateway-error.ts";
 import { createEncoder } from "#shared/protocol/encoders/create-encoder.ts";
 import type { HistoryCommand, HistoryReply } from "#shared/protocol/internal/history.ts";
@@ -38,6 +39,8 @@ export type CellHead =
 const heartbeatMs = 3_000;
 /** Time between two looks at deadlines and stalls, ms; coarser than a cell's 100 ms, to have fewer events. */
 const tickMs = 1_000;
+/** A run is over in about a minute: begun answers wait less long for a shard than in production, or none would wait in vain. */
+const turnPolicy: TurnPolicy = { ...defaultTurnPolicy, waitMsMax: 6_000 };
 const heartbeat = Buffer.from(heartbeatBlock, "utf8");
 const decoder = new TextDecoder();
 
@@ -76,6 +79,7 @@ export class CellNode {
     this.slots = new Map();
     this.budget = createBufferBudget(64 * 1024 * 1024);
     const byTurn = new Map<string, string>();
+    const waits = new Map<string, number>();
     const registry = machines.createTurnRegistry({
       clock,
       budget: this.budget,
@@ -89,16 +93,37 @@ export class CellNode {
         contextTokensMax: () => 100_000,
         promptKeys: () => [],
         poison: { isQuarantined: () => false, suspect: () => Promise.resolve() },
-        policy: defaultTurnPolicy,
+        policy: turnPolicy,
         guards: eagerGuards(kernel.random("guards"), this.#world.recorder),
         scheduler: createSimScheduler(this.#world, process, shards, this.slots),
         engines: new Map(shards.map((shard) => [shard, this.#engine(shard, byTurn)])),
         observer: {
           decided: () => undefined,
           firstToken: () => undefined,
-          continued: () => this.#world.recorder.sometimes("another shard went on with an answer"),
+          continued: ({ turnId }) => {
+            this.#world.recorder.sometimes("another shard went on with an answer");
+            if (waits.delete(turnId)) {
+              this.#world.recorder.sometimes("an answer went on after it had waited");
+            }
+          },
+          waits: ({ turnId }, { reason }) => {
+            if (reason === "waitedOut") {
+              this.#world.recorder.sometimes("a begun answer waited in vain");
+              return;
+            }
+            this.#world.recorder.sometimes("a begun answer waited for a shard");
+            const sinceMs = waits.get(turnId) ?? kernel.nowMs;
+            waits.set(turnId, sinceMs);
+            this.#world.recorder.expect(
+              // The cell's clock may run a little slower than the world's.
+              kernel.nowMs - sinceMs <= turnPolicy.waitMsMax + tickMs,
+              "bounded wait",
+              () => `${turnId} began to wait again after its time was over`,
+            );
+          },
           tryEnded: () => undefined,
-          ended: (_request, outcome) => {
+          ended: ({ turnId }, outcome) => {
+            waits.delete(turnId);
             if (outcome.error?.code === "interrupted") {
               this.#world.recorder.sometimes("an answer could not be continued");
             }

@@ -51,6 +51,19 @@ export class Shard {
     this.zone = zone;
   }
 
+  #downUntilMs = 0;
+
+  /** Whether nothing answers there. */
+  get isDown(): boolean {
+    const { faults, kernel } = this.#world;
+    return !faults.isHealed && kernel.nowMs < this.#downUntilMs;
+  }
+
+  goDown(ms: number): void {
+    this.#downUntilMs = this.#world.kernel.nowMs + ms;
+    this.restart();
+  }
+
   restart(): void {
     for (const abort of this.#aborts) abort();
   }
@@ -93,7 +106,7 @@ export class Shard {
     );
     await kernel.sleep(0.5 + random.unit() * 2, null, "shard.connect");
     if (signal.aborted) return { reason: "cut" };
-    if (faults.fires("shard.refuses")) return { reason: "unreachable" };
+    if (this.isDown || faults.fires("shard.refuses")) return { reason: "unreachable" };
     if (faults.fires("shard.serverError")) return { reason: "serverError", status: 500 };
     if (faults.fires("shard.saturated")) return { reason: "saturated", status: 429 };
     const isPrefix =

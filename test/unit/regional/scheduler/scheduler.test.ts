@@ -154,8 +154,12 @@ describe("the scheduler", () => {
     const run = aSchedulerRun({ shards: ["a", "b"], options: { hasNeighbour: () => false } });
     const elsewhere = (...excluded: readonly string[]) =>
       run.scheduler.elsewhere(aSlotRequest({ excluded: excluded as readonly ShardId[] }));
-    expect(elsewhere("a")).toEqual({ hasRoom: true, hasNeighbour: false });
-    expect(elsewhere("a", "b")).toEqual({ hasRoom: false, hasNeighbour: false });
+    expect(elsewhere("a")).toEqual({ hasRoom: true, hasNeighbour: false, hasWarmNeighbour: false });
+    expect(elsewhere("a", "b")).toEqual({
+      hasRoom: false,
+      hasNeighbour: false,
+      hasWarmNeighbour: false,
+    });
     const taken = slotOf(askForSlot(run, { excluded: ["a" as ShardId] }));
     expect(elsewhere("a").hasRoom).toBe(false);
     expect(elsewhere("b").hasRoom).toBe(true);

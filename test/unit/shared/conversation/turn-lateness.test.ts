@@ -25,7 +25,11 @@ function aRunWhere(elsewhere: TurnElsewhere): Run {
   return new Run(true, { ...unlimitedConditions, elsewhere });
 }
 
-const nowhere: TurnElsewhere = { hasRoom: false, hasNeighbour: false };
+const nowhere: TurnElsewhere = {
+  hasRoom: false,
+  hasNeighbour: false,
+  hasWarmNeighbour: false,
+};
 
 describe("a first token that is late", () => {
   it("is not waited for longer than planned", ({ expect }) => {
@@ -124,7 +128,7 @@ describe("an answer that crawls", () => {
 
   it("is never given up while no other shard of the cell has room", ({ expect }) => {
     for (const hasNeighbour of [false, true]) {
-      const run = crawl(aRunWhere({ hasRoom: false, hasNeighbour }), 9);
+      const run = crawl(aRunWhere({ ...nowhere, hasNeighbour }), 9);
       expect(run.at(31_000).feed(says("x"), tick).reason).toBe("ignored");
       expect(run.at(90_000).feed(says("y"), tick).reason).toBe("ignored");
     }

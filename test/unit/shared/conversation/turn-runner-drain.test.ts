@@ -10,6 +10,8 @@ import type { ShardId } from "#shared/residency/brands.ts";
 const request = {
   deadlineMs: 100_000,
   rendering: { stream: true },
+  resume: null,
+  hop: 0,
   engine: { path: "chat/completions", model: "m", body: {}, promptTokensEstimate: 9 },
 } as unknown as TurnRequest;
 
