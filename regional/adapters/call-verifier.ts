@@ -1,4 +1,4 @@
-import { createHash, createHmac, createSecretKey } from "node:crypto";
+import { createHmac, createSecretKey, hash } from "node:crypto";
 import type { KeyObject } from "node:crypto";
 import {
   judgeSignedCall,
@@ -71,7 +71,7 @@ export function createCallVerifier(options: CallVerifierOptions): CallVerifier {
         {
           signature,
           expected: createHmac("sha256", key).update(signatureInput(call)).digest("hex"),
-          actualBodySha256: () => createHash("sha256").update(body).digest("hex"),
+          actualBodySha256: () => hash("sha256", body, "hex"),
         },
         { startedAtMs: acceptedFromMs, seenBefore: nonces.has(call.nonce) },
         now,
