@@ -46,8 +46,16 @@ export function repeatedShareOf(tokens: readonly (number | string)[]): number {
   const last = tokens.slice(-2_048);
   const runs = last.length - 3;
   if (runs < 16) return 0;
-  const seen = new Set<string>();
-  for (let at = 0; at < runs; at += 1) seen.add(last.slice(at, at + 4).join("\u0000"));
+  // Numbered in the order of their first: four numbers below 2^11 make one that is exact.
+  const numbers = new Map<number | string, number>();
+  const seen = new Set<number>();
+  let run = 0;
+  for (const [at, token] of last.entries()) {
+    const number = numbers.get(token) ?? numbers.size;
+    numbers.set(token, number);
+    run = (run % 2 ** 33) * 2 ** 11 + number;
+    if (at >= 3) seen.add(run);
+  }
   return 1 - seen.size / runs;
 }
 

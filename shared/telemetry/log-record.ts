@@ -98,7 +98,7 @@ const fieldNames: Readonly<Record<keyof LogFields, "string" | "number">> = {
   bytes: "number",
 };
 
-const fields = Object.entries(fieldNames);
+const typeOf = new Map<string, "string" | "number">(Object.entries(fieldNames));
 
 /** Longest text of one field; ids and reasons are far shorter. */
 const textLengthMax = 200;
@@ -116,7 +116,8 @@ export function formatLogRecord(record: LogRecord): string {
     part: record.part,
     event: record.event.slice(0, textLengthMax),
   };
-  for (const [name, type] of fields) {
+  for (const name in record) {
+    const type = typeOf.get(name);
     const value: unknown = record[name as keyof LogFields];
     if (type === "string" && typeof value === "string") line[name] = value.slice(0, textLengthMax);
     if (type === "number" && typeof value === "number" && Number.isFinite(value)) {

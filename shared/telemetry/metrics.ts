@@ -32,15 +32,27 @@ function escapeLabel(value: string): string {
   return value.replaceAll("\\", "\\\\").replaceAll("\n", "\\n").replaceAll('"', '\\"');
 }
 
+const overflowKey = '{overflow="true"}';
+
 function keyOf(labels: Labels): string {
   const names = Object.keys(labels).toSorted();
   if (names.length === 0) return "";
   return `{${names.map((name) => `${name}="${escapeLabel(labels[name] ?? "")}"`).join(",")}}`;
 }
 
-function seriesKey(series: ReadonlyMap<string, unknown>, labels: Labels): string {
-  const key = keyOf(labels);
-  return series.has(key) || series.size < seriesMax ? key : keyOf(overflow);
+/** Finds the keys of series; remembers as many as a family may have: a turn counts a dozen times. */
+function createKeys(): (series: ReadonlyMap<string, unknown>, labels: Labels) => string {
+  const known = new Map<string, string>();
+  return (series, labels) => {
+    let said = "";
+    for (const name in labels) said += `${name}\u0000${labels[name] ?? ""}\u0000`;
+    let key = known.get(said);
+    if (key === undefined) {
+      key = keyOf(labels);
+      if (known.size < seriesMax) known.set(said, key);
+    }
+    return series.has(key) || series.size < seriesMax ? key : overflowKey;
+  };
 }
 
 interface Family {
@@ -73,6 +85,7 @@ export function createMetricsRegistry(): MetricsRegistry {
   return {
     counter(name, help) {
       const series = new Map<string, number>();
+      const seriesKey = createKeys();
       add(name, help, "counter", () => valueLines(name, series));
       return {
         add(labels, amount = 1) {
@@ -82,6 +95,7 @@ export function createMetricsRegistry(): MetricsRegistry {
       };
     },
     gauge(name, help, collect) {
+      const seriesKey = createKeys();
       add(name, help, "gauge", () => {
         const series = new Map<string, number>();
         collect({ set: (labels, value) => series.set(seriesKey(series, labels), value) });
@@ -90,6 +104,7 @@ export function createMetricsRegistry(): MetricsRegistry {
     },
     histogram(name, help, bounds) {
       const series = new Map<string, Observed>();
+      const seriesKey = createKeys();
       add(name, help, "histogram", () =>
         [...series.values()].flatMap((observed) => histogramLines(name, bounds, observed)),
       );
@@ -97,7 +112,7 @@ export function createMetricsRegistry(): MetricsRegistry {
         observe(labels, value) {
           const key = seriesKey(series, labels);
           const observed = series.get(key) ?? {
-            labels: key === keyOf(labels) ? labels : overflow,
+            labels: key === overflowKey ? overflow : labels,
             counts: bounds.map(() => 0),
             count: 0,
             sum: 0,
