@@ -18,7 +18,7 @@ export interface EngineHttpCall {
   readonly method: "GET" | "POST";
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body: Uint8Array | null;
+  readonly body: Uint8Array | string | null;
 }
 
 /** HTTP towards one shard: own sockets, no redirects, no default headers. */
@@ -43,12 +43,18 @@ export function createEngineHttp(isSecure: boolean, lookup: LookupFunction): Eng
     signal: AbortSignal,
   ): Promise<EngineResponse | { readonly kind: "stale" }> {
     return new Promise((resolve) => {
+      const { hostname, pathname, port, search } = call.url;
+      // A list is written as it is: an object's headers are each checked, folded and looked up once more.
+      const headers = ["host", call.url.host, ...Object.entries(call.headers).flat()];
       const settings: RequestOptions = {
         method: call.method,
-        headers: { ...call.headers },
+        hostname: hostname.startsWith("[") ? hostname.slice(1, -1) : hostname,
+        port,
+        path: `${pathname}${search}`,
+        headers,
         agent,
       };
-      const outgoing = request(call.url, settings);
+      const outgoing = request(settings);
       let received: IncomingMessage | null = null;
       // Not the `signal` option: it destroys a socket that was just given back, which then errs with nobody listening.
       const abort = (): void => {

@@ -22,7 +22,7 @@ import type { ProbeReport } from "./capabilities.ts";
 import { readEmbeddingsAnswer } from "./embeddings-answer.ts";
 import { createEngineHttp, readWhole } from "./engine-http.ts";
 import type { EngineHttp, EngineResponse } from "./engine-http.ts";
-import { feedStream } from "./feed-stream.ts";
+import { feedMessage } from "./feed-stream.ts";
 import type { StreamedCall } from "./feed-stream.ts";
 import { classifyRefusal, namesOwnField, parseRetryAfter, refusalBytesMax } from "./refusal.ts";
 
@@ -66,6 +66,11 @@ export interface OpenAiCompatibleOptions {
 /** Drives one OpenAI-compatible server; used for the kinds `openai-compatible`, `simulated` and `modal`. */
 export function createOpenAiCompatible(options: OpenAiCompatibleOptions): Engine {
   const base = new URL(options.url.endsWith("/") ? options.url : `${options.url}/`);
+  const urls = {
+    "chat/completions": new URL("chat/completions", base),
+    completions: new URL("completions", base),
+    embeddings: new URL("embeddings", base),
+  };
   const http = createEngineHttp(base.protocol === "https:", options.lookup);
   const { credentials, isCold = () => false, onLoad, stickiness = () => ({}) } = options;
   const capabilities = createCapabilities({
@@ -99,14 +104,14 @@ export function createOpenAiCompatible(options: OpenAiCompatibleOptions): Engine
       hasTokenIds: abilities.tokenIds,
       hasUsageInStream: abilities.usageInStream,
     });
-    const bytes = Buffer.from(JSON.stringify(body), "utf8");
+    const text = JSON.stringify(body);
     const response = await http.send(
       {
         method: "POST",
-        url: new URL(call.path, base),
+        url: urls[call.path],
         headers: {
           "content-type": "application/json",
-          "content-length": String(bytes.byteLength),
+          "content-length": String(Buffer.byteLength(text, "utf8")),
           accept: call.path !== "embeddings" ? "text/event-stream" : "application/json",
           "user-agent": userAgent,
           traceparent: call.traceparent,
@@ -115,7 +120,7 @@ export function createOpenAiCompatible(options: OpenAiCompatibleOptions): Engine
           ...stickiness(call),
           ...credentials,
         },
-        body: bytes,
+        body: text,
       },
       signal,
     );
@@ -217,7 +222,7 @@ async function readStream(
     timer = setTimeout(() => message.destroy(), closeTimeoutMs);
     timer.unref();
   };
-  const failure = await feedStream(message as AsyncIterable<Uint8Array>, call, sink, leave);
+  const failure = await feedMessage(message, call, sink, leave);
   clearTimeout(timer);
   if (!message.complete) message.destroy();
   return failure;
