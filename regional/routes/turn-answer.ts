@@ -34,13 +34,13 @@ export async function answerTurn(
     }
     if (isDocument) {
       detach();
-      const bytes = Buffer.from(body ?? "", "utf8");
-      return new Response(bytes, {
+      const text = body ?? "";
+      return new Response(text, {
         headers: {
           ...headers,
           ...outcomeHeaders(outcome),
           "content-type": "application/json",
-          "content-length": String(bytes.byteLength),
+          "content-length": String(Buffer.byteLength(text, "utf8")),
         },
       });
     }
