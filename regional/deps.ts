@@ -22,6 +22,7 @@ import { createCacheSalt } from "./adapters/cache-salt.ts";
 import { createCallVerifier } from "./adapters/call-verifier.ts";
 import { createDrainFile } from "./adapters/drain-file.ts";
 import { createHealthPublisher } from "./adapters/health-publisher.ts";
+import { createHttpSupervisor } from "./adapters/http-supervisor.ts";
 import { createJsonLog } from "./adapters/json-log.ts";
 import { systemClock } from "./adapters/system-clock.ts";
 import { systemRandom } from "./adapters/system-random.ts";
@@ -52,6 +53,7 @@ import { createTurnRegistry, defaultRegistryPolicy } from "./turns/turn-registry
 import type { RegistryPolicy } from "./turns/turn-registry.ts";
 import { createTurnTelemetry } from "./turns/turn-telemetry.ts";
 import { createUsageQueue } from "./turns/usage-queue.ts";
+import { createScaledShards } from "./warming/scaled-shards.ts";
 import { createCellWarming } from "./warming/cell-warming.ts";
 import { createSmallerWhileCold } from "./warming/smaller-while-cold.ts";
 
@@ -62,8 +64,6 @@ const turnTickMs = 100;
 const sweepMs = 1_000;
 const databaseAskMs = 2_000;
 const databaseAnswerMs = 1_500;
-/** How long turns may go on at a shard whose engine the scaler ends; then they go on elsewhere, ms. */
-const scaledDownMs = 60_000;
 /** The edge gives a cell up that says nothing for 10 s; proxies close silent streams after 30 s or more. */
 const heartbeatMs = 3_000;
 
@@ -129,7 +129,6 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
   const contextTokensMax = (model: string): number =>
     config.topology.jurisdictions.get(cell.jurisdiction)?.models.get(model)?.contextTokensMax ?? 0;
   const ownShards = config.shards.map(({ description }) => description);
-  const ownIds = new Set(ownShards.map(({ id }) => id));
   const newTraceparent = (): string => continueTrace("", random.hex(16), random.hex(8));
   const health = createCellHealth({
     cell,
@@ -233,21 +232,12 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     },
   });
   const telemetry = createTurnTelemetry({ metrics, log: logDecision, usage, clock });
+  const supervisor = config.supervisor === null ? null : createHttpSupervisor(config.supervisor);
   const platforms = createPlatforms({
     shards: config.topology.jurisdictions.get(cell.jurisdiction)?.shards ?? [],
     modalServers: config.modalServers,
-    supervisor: config.supervisor,
+    supervisor,
     monotonicMs: () => performance.now(),
-    leaving: {
-      leave: (shard) => {
-        if (ownIds.has(shard)) drains.drain(shard, clock.nowMs() + scaledDownMs);
-      },
-      isEmpty: (shard) =>
-        book.statuses(clock.nowMs()).every(({ id, inFlight }) => id !== shard || inFlight === 0),
-      comeBack: (shard) => {
-        if (ownIds.has(shard)) drains.undrain(shard);
-      },
-    },
   });
   const scaling = createCellScaling({
     cell,
@@ -312,6 +302,20 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     leaveShard: (shard) => registry.leaveShard(shard),
     onUndrained: () => scheduler.wake(),
   });
+  const scaledShards = createScaledShards({
+    shards: ownShards.map(({ id }) => id),
+    supervisor,
+    clock,
+    note: (shard, event) => warming.lives.note(shard, event, clock.nowMs()),
+    inFlight: (shard) => book.statuses(clock.nowMs()).find(({ id }) => id === shard)?.inFlight ?? 0,
+    leave: (shard) => registry.leaveShard(shard),
+    onChange(shard, to, from) {
+      log("info", "shard_scaled", { shard, reason: to });
+      if (from === "stopped") book.restarted(shard);
+      scheduler.wake();
+      publisher?.notify();
+    },
+  });
   registerCellGauges(metrics, {
     book,
     queue,
@@ -348,7 +352,10 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     engines: new Map([...engines].filter(([shard]) => warming.mayProbe(shard))),
     clock,
     policy: defaultProberPolicy,
-    onResult: (shard, result) => book.probed(shard, result, clock.nowMs()),
+    onResult(shard, result) {
+      // An engine that was ended on purpose is not ill.
+      if (!scaledShards.isStopped(shard)) book.probed(shard, result, clock.nowMs());
+    },
   });
   const scraper = createLoadScraper({
     engines,
@@ -358,6 +365,8 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
   });
   let isDraining = false;
   let isDatabaseThere = false;
+  // Before the first prompt: a cell that starts must not ask engines that have been ended.
+  await scaledShards.look();
   const stops: (() => void)[] = [];
   let stopScaling = async (): Promise<void> => {};
 
@@ -418,6 +427,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
       overload.tick();
       stops.push(
         prober.start(),
+        scaledShards.start(),
         scraper.start(),
         health.start(() =>
           book.statuses(clock.nowMs()).filter((status) => warming.mayCanary(status)),

@@ -24,6 +24,7 @@ import {
   resolveTopology,
   shardsToStart,
 } from "./resolve-topology.ts";
+import { createScaledEngines } from "./scaled-engines.ts";
 import { serveShardControl } from "./shard-control.ts";
 import type { ShardControl } from "./shard-control.ts";
 import type { Secrets } from "./secrets.ts";
@@ -70,26 +71,30 @@ export function createDeployment(
   let health: Part | null = null;
   let edge: Part | null = null;
   let control: ShardControl | null = null;
-  const stoppedEngines = new Set<string>();
   let isStopped = false;
 
-  /** Starts or ends one engine for the scaler; it keeps its port, which the cells know. */
-  async function setEngine(id: string, isRunning: boolean): Promise<boolean> {
-    const part = engines.get(id);
-    if (part === undefined || isStopped) return false;
-    if (isRunning === !stoppedEngines.has(id)) return true;
-    if (isRunning) {
-      stoppedEngines.delete(id);
+  /** The scaler's; an engine keeps its port, which the cells know. */
+  const scaledEngines = createScaledEngines({
+    shards: () => [...engines.keys()],
+    async start(id) {
+      const part = engines.get(id);
+      if (part === undefined || isStopped) return;
       const next = make({ ...enginePart(places, file, id), url: part.url });
       engines.set(id, next);
       await next.start();
-    } else {
-      stoppedEngines.add(id);
-      await part.stop();
-    }
-    listeners.onChange();
-    return true;
-  }
+      listeners.onChange();
+    },
+    async stop(id) {
+      await engines.get(id)?.stop();
+      listeners.onChange();
+    },
+    onFailure: (id, error) => listeners.onMessage(`${id}: ${describeFailure(error)}`),
+    after(delayMs, run) {
+      const timer = setTimeout(run, delayMs);
+      timer.unref();
+      return () => clearTimeout(timer);
+    },
+  });
 
   function make(specification: PartSpecification): Part {
     return createPart(specification, listeners);
@@ -180,9 +185,8 @@ export function createDeployment(
     writeTopology();
     if (file.scaling !== undefined) {
       control = await serveShardControl({
-        running: () => [...engines.keys()].filter((id) => !stoppedEngines.has(id)),
+        engines: scaledEngines,
         regionOf: (id) => file.cells[file.shards[id]?.cell ?? ""]?.region ?? "",
-        set: setEngine,
       });
     }
     for (const [id, cell] of Object.entries(file.cells)) {

@@ -3,6 +3,7 @@ import { createServer } from "node:http";
 import type { IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import * as z from "zod";
+import type { ScaledEngines } from "./scaled-engines.ts";
 
 /** Where the scaler of a cell has engines started and ended. */
 export interface ShardControl {
@@ -13,14 +14,12 @@ export interface ShardControl {
 }
 
 export interface ShardControlOptions {
-  /** Shards whose engines run, or are being started. */
-  readonly running: () => readonly string[];
+  readonly engines: ScaledEngines;
   readonly regionOf: (shard: string) => string;
-  /** False for a shard that has no engine here. */
-  readonly set: (shard: string, isRunning: boolean) => Promise<boolean>;
 }
 
 const bodyBytesMax = 4_096;
+const leftSchema = z.strictObject({ shard: z.string().max(128) });
 const orderSchema = z.strictObject({
   shard: z.string().max(128),
   running: z.boolean(),
@@ -43,25 +42,35 @@ async function readBody(request: IncomingMessage): Promise<unknown> {
 }
 
 /**
- * Serves `GET /shards` and `PUT /shards` on loopback. An order under a lower fencing token than one seen of the region before is
- * refused with 409: another cell leads by now. Repeats change nothing.
+ * Serves on loopback `GET /shards` (what is done with each engine), `PUT /shards` (the scaler's order) and `PUT /shards/left` (the
+ * shard's own cell has nothing there any more). An order under a lower fencing token than one seen of the region before is refused
+ * with 409: another cell leads by now. Repeats change nothing.
  */
 export async function serveShardControl(options: ShardControlOptions): Promise<ShardControl> {
   const token = randomBytes(24).toString("hex");
   const tokens = new Map<string, number>();
+  const { engines, regionOf } = options;
 
   async function answer(request: IncomingMessage): Promise<{ status: number; body: object }> {
     if (request.headers.authorization !== `Bearer ${token}`) return { status: 401, body: {} };
-    if (request.url !== "/shards") return { status: 404, body: {} };
-    if (request.method === "GET") return { status: 200, body: { running: options.running() } };
-    if (request.method !== "PUT") return { status: 405, body: {} };
-    const parsed = orderSchema.safeParse(await readBody(request));
+    const { method, url } = request;
+    if (url !== "/shards" && url !== "/shards/left") return { status: 404, body: {} };
+    if (method === "GET" && url === "/shards")
+      return { status: 200, body: { shards: engines.states() } };
+    if (method !== "PUT") return { status: 405, body: {} };
+    const body = await readBody(request);
+    if (url === "/shards/left") {
+      const left = leftSchema.safeParse(body);
+      if (!left.success) return { status: 400, body: {} };
+      return { status: engines.left(left.data.shard) ? 200 : 404, body: {} };
+    }
+    const parsed = orderSchema.safeParse(body);
     if (!parsed.success) return { status: 400, body: {} };
     const { running, shard, token: fence } = parsed.data;
-    const region = options.regionOf(shard);
+    const region = regionOf(shard);
     if (fence < (tokens.get(region) ?? 0)) return { status: 409, body: {} };
     tokens.set(region, fence);
-    return { status: (await options.set(shard, running)) ? 200 : 404, body: {} };
+    return { status: engines.set(shard, running) ? 200 : 404, body: {} };
   }
 
   const server = createServer((request, response) => {

@@ -26,12 +26,17 @@ export function describeCell(
   };
 }
 
+/** Whether it takes no prompts, neither now nor for being asked: an operator drains it, or the region's plan does without it. */
+function isLeft({ isDraining, life }: ShardStatus): boolean {
+  return isDraining || life.reason === "scaledDown";
+}
+
 function isServing(shard: ShardStatus): boolean {
-  return shard.breaker !== "open" && !shard.isDraining;
+  return shard.breaker !== "open" && !isLeft(shard);
 }
 
 function usableCapacity(shard: ShardStatus): number {
-  return shard.isDraining ? 0 : shard.weight * shard.concurrentRequestsMax;
+  return isLeft(shard) ? 0 : shard.weight * shard.concurrentRequestsMax;
 }
 
 function isCold({ life }: ShardStatus): boolean {
@@ -44,13 +49,13 @@ function round(value: number): number {
 }
 
 function hintOf(shard: ShardStatus, queued: number): ShardHint {
-  const { breaker, id, inFlight, isDraining, life, weight } = shard;
+  const { breaker, id, inFlight, life, weight } = shard;
   return {
     id,
-    weight: isDraining ? 0 : round(weight),
+    weight: isLeft(shard) ? 0 : round(weight),
     breaker,
     state: life.lifecycle,
-    readyInSeconds: isCold(shard) ? coarse(life.readyInMs ?? 0) : null,
+    readyInSeconds: isCold(shard) && life.readyInMs !== null ? coarse(life.readyInMs) : null,
     inFlight,
     queued,
   };

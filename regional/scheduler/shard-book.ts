@@ -113,6 +113,8 @@ export interface ShardBook {
   setDraining(shard: ShardId, isDraining: boolean, nowMs: number): void;
   /** Turns in flight on all shards of a model. */
   runningOf(model: string): number;
+  /** The shard's engine was started again, with an empty cache. */
+  restarted(shard: ShardId): void;
   statuses(nowMs: number): readonly ShardStatus[];
 }
 
@@ -214,7 +216,7 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
       isDraining,
       isAlive,
       life: lives?.view(description.id, isBroken, nowMs) ?? alwaysReady,
-      isUsable: state.isAdmitting && isAlive && !isDraining && (state.readyInMs ?? 0) === 0,
+      isUsable: state.isAdmitting && isAlive && !state.isDraining && (state.readyInMs ?? 0) === 0,
     };
   }
 
@@ -485,6 +487,10 @@ export function createShardBook(options: ShardBookOptions): ShardBook {
     },
     runningOf: (model) =>
       (groups.get(model)?.entries ?? []).reduce((sum, { own }) => sum + own.inFlight, 0),
+    restarted(id) {
+      const entry = entryOf(id);
+      groupOf(entry.description.model).forget(entry);
+    },
     statuses: (nowMs) => [...entries.values()].map((entry) => statusOf(entry, nowMs)),
   };
 }

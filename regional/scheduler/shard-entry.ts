@@ -124,7 +124,7 @@ export function stateOf(
     revision,
     jurisdiction,
     contextTokensMax,
-    isDraining: entry.isDraining,
+    isDraining: entry.isDraining || life.reason === "scaledDown",
     // Half open, no prompt is risked on a shard that does not even answer a probe.
     isAdmitting:
       life.lifecycle !== "failed" &&

@@ -94,6 +94,7 @@ export function createCellWarming(options: CellWarmingOptions): CellWarming {
     mayCanary: ({ id, life }) =>
       life.lifecycle !== "cold" &&
       life.lifecycle !== "warming" &&
+      life.reason !== "scaledDown" &&
       (!lives.isServerless(id) || lives.idleMs(id, clock.nowMs()) < canaryIdleMsMax),
     attach({ engines, onReady, statuses, waiting }) {
       metrics.gauge("meridian_shard_state", "1 for the state that a shard is in.", (gauge) => {

@@ -131,7 +131,9 @@ export function createWarmer(options: WarmerOptions): Warmer {
       const actions = planWarming(
         own.flatMap((shard) => {
           const status = statuses.get(shard.id);
-          return status === undefined ? [] : [warmable(shard, status, nowMs)];
+          // What the region's plan does without is its to start.
+          const isLeft = status?.life.reason === "scaledDown";
+          return status === undefined || isLeft ? [] : [warmable(shard, status, nowMs)];
         }),
         {
           quota: options.quotaOf(model),

@@ -3,7 +3,7 @@ import { expectedStartMs, remainingStartMs, withStart } from "./cold-start-time.
 /** What a shard is at the moment, as cells publish it. */
 export const shardLifecycles = ["cold", "warming", "ready", "draining", "failed"] as const;
 /**
- * `cold`: nothing runs and nobody has asked for it; `warming`: it was asked for and has not answered; `ready`: prompts may go
+ * `cold`: nothing runs and nobody has asked for it, or the region's plan does without it; `warming`: it was asked for and has not answered; `ready`: prompts may go
  * there; `draining`: it takes no new ones; `failed`: its breaker is open, or its start takes far too long.
  */
 export type ShardLifecycle = (typeof shardLifecycles)[number];
@@ -33,7 +33,9 @@ export type LifecycleReason =
   /** Its start takes several times as long as expected. */
   | "startTimeout"
   | "breaker"
-  | "drained";
+  | "drained"
+  /** The region's plan does without it: no prompt starts it. */
+  | "scaledDown";
 
 /** One shard's life as plain data. */
 export interface LifecycleState {
@@ -44,6 +46,8 @@ export interface LifecycleState {
   /** Of a warming shard: whether it was seen cold; else it may have been warm all the time. */
   readonly isSeenCold: boolean;
   readonly isDraining: boolean;
+  /** What the region's scaler does with it: nothing, it shall end, it has ended. */
+  readonly scaled: "running" | "ending" | "stopped";
   /** Prompts on it now, warming ones included. */
   readonly running: number;
   /** Its platform's idle time counts from here. */
@@ -62,7 +66,8 @@ export type LifecycleEvent =
   | { readonly kind: "ended" }
   /** One was answered with "not running". */
   | { readonly kind: "foundCold" }
-  | { readonly kind: "drain"; readonly isDraining: boolean };
+  | { readonly kind: "drain"; readonly isDraining: boolean }
+  | { readonly kind: "scaled"; readonly to: LifecycleState["scaled"] };
 
 /** The next state, why it is that, and the cold start that has just ended, if one has. */
 export interface LifecycleStep {
@@ -95,6 +100,7 @@ export function newLifecycle({ scaleToZeroMs }: LifecyclePolicy, nowMs: number):
     sinceMs: nowMs,
     isSeenCold: false,
     isDraining: false,
+    scaled: "running",
     running: 0,
     activeAtMs: nowMs,
     startsMs: [],
@@ -163,6 +169,8 @@ export function stepLifecycle(
     }
     case "drain":
       return to({ ...state, isDraining: event.isDraining });
+    case "scaled":
+      return to({ ...state, scaled: event.to });
   }
 }
 
@@ -180,6 +188,10 @@ export function viewLifecycle(
 ): LifecycleView {
   const state = settled(before, nowMs, policy);
   if (state.isDraining) return { lifecycle: "draining", reason: "drained", readyInMs: null };
+  if (state.scaled !== "running") {
+    const lifecycle = state.scaled === "ending" ? "draining" : "cold";
+    return { lifecycle, reason: "scaledDown", readyInMs: null };
+  }
   if (isBroken) return { lifecycle: "failed", reason: "breaker", readyInMs: null };
   const { kind, reason } = state;
   if (kind === "ready") return { lifecycle: kind, reason, readyInMs: 0 };

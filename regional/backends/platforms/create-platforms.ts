@@ -1,11 +1,11 @@
 import type { PoolDescription } from "#shared/config/scaling.ts";
 import type { ShardDescription } from "#shared/config/topology.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
+import type { Supervisor } from "../../ports/supervisor.ts";
 import type { Platform } from "../../ports/platform.ts";
 import type { ModalServer } from "./modal-control.ts";
 import { createModalPlatform } from "./modal-platform.ts";
 import { createProcessPlatform } from "./process-platform.ts";
-import type { ShardLeaving } from "./process-platform.ts";
 import { createSageMakerPlatform } from "./sagemaker-platform.ts";
 
 export interface PlatformsOptions {
@@ -14,8 +14,7 @@ export interface PlatformsOptions {
   /** Servers whose autoscaler may be set, by their shards. */
   readonly modalServers: ReadonlyMap<ShardId, ModalServer>;
   /** The supervisor of `npm run dev`; null in a deployment. */
-  readonly supervisor: { readonly url: string; readonly token: string } | null;
-  readonly leaving: ShardLeaving;
+  readonly supervisor: Supervisor | null;
   readonly monotonicMs: () => number;
 }
 
@@ -28,7 +27,7 @@ export interface Platforms {
 
 /** The platforms of one cell. A Modal server without a token for its autoscaler has none: the call to make is written with the plan. */
 export function createPlatforms(options: PlatformsOptions): Platforms {
-  const { leaving, modalServers, monotonicMs, shards, supervisor } = options;
+  const { modalServers, monotonicMs, shards, supervisor } = options;
   const serverOf = ({ shards: [shard] }: PoolDescription): ModalServer | null =>
     shard === undefined ? null : (modalServers.get(shard) ?? null);
   const sagemaker = createSageMakerPlatform({
@@ -40,7 +39,7 @@ export function createPlatforms(options: PlatformsOptions): Platforms {
     },
   });
   const modal = createModalPlatform({ monotonicMs, serverOf });
-  const process = supervisor === null ? null : createProcessPlatform({ ...supervisor, leaving });
+  const process = supervisor === null ? null : createProcessPlatform(supervisor);
   return {
     of(pool) {
       switch (pool.platform) {

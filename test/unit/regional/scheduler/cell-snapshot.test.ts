@@ -45,4 +45,14 @@ describe("what a cell tells of its shards", () => {
     );
     expect({ saturation, weight }).toStrictEqual({ saturation: 0.4, weight: 1 });
   });
+
+  it("leaves out what the region's plan does without", ({ expect }) => {
+    const scaledDown = { lifecycle: "cold", reason: "scaledDown", readyInMs: null } as const;
+    const { models, shards, weight } = describeShards(
+      aShard("a"),
+      aShard("b", { model: "n", life: scaledDown, inFlight: 0 }),
+    );
+    expect({ models, weight }).toStrictEqual({ models: ["m"], weight: 0.5 });
+    expect(shards[1]).toMatchObject({ state: "cold", readyInSeconds: null, weight: 0 });
+  });
 });

@@ -91,3 +91,38 @@ describe("a turn that finds running shards full and others cold", () => {
     expect(Math.min(1, run.world.wanted)).toBe(starts);
   });
 });
+
+describe("a shard that the region's plan does without", () => {
+  const scaledDown = { lifecycle: "cold", reason: "scaledDown", readyInMs: null } as const;
+  const ready = { lifecycle: "ready", reason: "answers", readyInMs: 0 } as const;
+
+  function aScaledRun(left: readonly string[]) {
+    let wanted = 0;
+    const run = aSchedulerRun({
+      shards: ["a", "b"],
+      lives: { note: () => {}, view: (shard) => (left.includes(shard) ? scaledDown : ready) },
+      options: { warmth: { wanted: () => void (wanted += 1), hasWarmNeighbour: () => false } },
+    });
+    for (const { id } of run.book.statuses(run.clock.nowMs())) {
+      run.book.probed(id, { ok: true }, run.clock.nowMs());
+    }
+    return { ...run, wanted: () => wanted };
+  }
+
+  it("is never chosen, and counts as no room", ({ expect }) => {
+    const run = aScaledRun(["b"]);
+    expect(slotOf(askForSlot(run)).shard).toBe("a");
+    const second = askForSlot(run);
+    expect(second.replies).toStrictEqual([]);
+    expect(run.book.statuses(run.clock.nowMs()).map(({ isUsable }) => isUsable)).toStrictEqual([
+      true,
+      false,
+    ]);
+  });
+
+  it("is started for no prompt, nor waited for", ({ expect }) => {
+    const run = aScaledRun(["a", "b"]);
+    expect(askForSlot(run).replies).toMatchObject([{ kind: "none", reason: "unhealthy" }]);
+    expect(run.wanted()).toBe(0);
+  });
+});

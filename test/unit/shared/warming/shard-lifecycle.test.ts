@@ -168,4 +168,28 @@ describe("what stands above warmth", () => {
     shard.step({ kind: "drain", isDraining: false });
     expect(shard.view().lifecycle).toBe("cold");
   });
+
+  it("is the region's plan: what shall end takes nothing more, what has ended is cold until the plan says otherwise", ({
+    expect,
+  }) => {
+    const shard = aShard(steady);
+    shard.step({ kind: "scaled", to: "ending" });
+    expect(shard.view()).toStrictEqual({
+      lifecycle: "draining",
+      reason: "scaledDown",
+      readyInMs: null,
+    });
+    shard.step({ kind: "scaled", to: "stopped" });
+    // An engine that was ended on purpose is not ill, and no prompt starts it.
+    expect(shard.view(true)).toStrictEqual({
+      lifecycle: "cold",
+      reason: "scaledDown",
+      readyInMs: null,
+    });
+    shard.step({ kind: "drain", isDraining: true });
+    expect(shard.view()).toMatchObject({ lifecycle: "draining", reason: "drained" });
+    shard.step({ kind: "drain", isDraining: false });
+    shard.step({ kind: "scaled", to: "running" });
+    expect(shard.view().lifecycle).toBe("ready");
+  });
 });
