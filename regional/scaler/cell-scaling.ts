@@ -90,14 +90,18 @@ function cellsOf(topology: Topology, { jurisdiction, region }: CellDescription, 
 }
 
 /** Shards of the region that no pool has, by model. */
-function fixedShards(topology: Topology, cell: CellDescription): ReadonlyMap<string, string[]> {
+function fixedShards(
+  topology: Topology,
+  cell: CellDescription,
+): ReadonlyMap<string, { readonly id: string; readonly zone: string }[]> {
   const pools = topology.scaling.get(cell.region)?.pools ?? [];
   const pooled = new Set(pools.flatMap((pool) => pool.shards));
-  const fixed = new Map<string, string[]>();
+  const fixed = new Map<string, { readonly id: string; readonly zone: string }[]>();
   for (const { cell: owner, id, model } of topology.jurisdictions.get(cell.jurisdiction)?.shards ??
     []) {
-    if (topology.cells.get(owner)?.region !== cell.region || pooled.has(id)) continue;
-    fixed.set(model, [...(fixed.get(model) ?? []), id]);
+    const place = topology.cells.get(owner);
+    if (place?.region !== cell.region || pooled.has(id)) continue;
+    fixed.set(model, [...(fixed.get(model) ?? []), { id, zone: place.zone }]);
   }
   return fixed;
 }
@@ -132,7 +136,7 @@ function createObserver(
   );
   metrics.gauge(
     "meridian_scaler_wanted_replicas",
-    "What the load alone would want of a model.",
+    "What the load and the reserve for a lost zone would want of a model.",
     (gauge) => {
       for (const { model, wanted } of plans()) gauge.set({ model }, wanted);
     },

@@ -40,8 +40,11 @@ export interface ScalerOptions {
   readonly cell: string;
   /** Cells of the region that have shards of a model: those that are offered work of it. */
   readonly cellsOf: (model: string) => readonly string[];
-  /** Shards of each model in the region that no pool has. */
-  readonly fixedShards: ReadonlyMap<string, readonly string[]>;
+  /** Shards of each model in the region that no pool has, with the zones of their cells. */
+  readonly fixedShards: ReadonlyMap<
+    string,
+    readonly { readonly id: string; readonly zone: string }[]
+  >;
   readonly scaling: RegionScaling;
   readonly store: ScalingStore;
   readonly lease: LeaseKeeper;
@@ -143,7 +146,9 @@ export function createScaler(options: ScalerOptions): Scaler {
     const pools = scaling.pools.filter((pool) => pool.model === model);
     const seen = await Promise.all(pools.map((pool) => see(pool, readyShards)));
     const plannedAtMs = nowMs();
-    const fixed = (options.fixedShards.get(model) ?? []).filter((id) => readyShards.has(id));
+    const fixed: Record<string, number> = {};
+    for (const { id, zone } of options.fixedShards.get(model) ?? [])
+      if (readyShards.has(id)) fixed[zone] = (fixed[zone] ?? 0) + 1;
     const acts = scaling.mode === "act";
     const plan = planModel(
       now.states.get(model) ?? newScaleState(policy),
@@ -155,7 +160,7 @@ export function createScaler(options: ScalerOptions): Scaler {
           seen: seen[index] ?? null,
           isOrdered: acts && options.platformOf(pool) !== null,
         })),
-        fixed: fixed.length,
+        fixed,
       },
       plannedAtMs,
       policy,

@@ -54,6 +54,8 @@ export interface PoolDescription {
   readonly replicasMin: number;
   readonly replicasMax: number;
   readonly coldStartSeconds: number;
+  /** Of the shards as they are listed, which is where their cells are: a cell that is lost takes its shards with it. */
+  readonly zones: readonly string[];
 }
 
 /** What the scaler of a region may do. */
@@ -102,6 +104,7 @@ function describePool(file: TopologyFile, id: string, pool: PoolFile): PoolDescr
     replicasMin: pool.replicasMin,
     replicasMax: pool.replicasMax,
     coldStartSeconds: pool.coldStartSeconds ?? coldStartSecondsDefault,
+    zones: pool.shards.map((shard) => file.cells[file.shards[shard]?.cell ?? ""]?.zone ?? ""),
   };
 }
 

@@ -6,6 +6,7 @@ const words: Readonly<Record<ScalePlan["reason"], string>> = {
   demandRises: "demand rises",
   backlog: "work waits",
   late: "first tokens come late",
+  zoneReserve: "too few would be left without the largest zone",
   panic: "demand is more than twice what there is",
   demandFalls: "demand fell",
   held: "less would do, and nothing goes yet",
@@ -25,7 +26,12 @@ function shown(value: number): string {
 /** The reason of a plan in words and numbers, for a log line of 200 characters. */
 export function describeModelPlan(
   plan: Pick<ScalePlan, "reason" | "there" | "replicas" | "firm" | "unplaced" | "pools">,
-  load: { readonly expected: WorkRates; readonly backlogSeconds: number } | null,
+  load: {
+    readonly expected: WorkRates;
+    readonly backlogSeconds: number;
+    /** There are too few spot pools to count on. */
+    readonly isSpotBeside: boolean;
+  } | null,
 ): string {
   const { firm, pools, reason, replicas, there, unplaced } = plan;
   const parts = [`${there} to ${replicas}: ${words[reason]}`];
@@ -38,6 +44,7 @@ export function describeModelPlan(
   const changed = pools.filter((pool) => pool.replicas !== pool.there || pool.isShort);
   for (const { isShort, pool, replicas: next, there: before } of changed)
     parts.push(`${pool} ${before} to ${next}${isShort ? " (short)" : ""}`);
+  if (load?.isSpotBeside === true) parts.push("too few spot pools to count on");
   if (unplaced > 0) parts.push(`${unplaced} without a place`);
   return parts.join("; ").slice(0, lengthMax);
 }

@@ -1,3 +1,5 @@
+import { defaultAssignPolicy } from "./assign-replicas.ts";
+
 /** How replicas are paid: by contract, by the hour, at a price that can be called back, by the second with a fast start. */
 export const purchaseKinds = ["reserved", "onDemand", "spot", "burst"] as const;
 export type PurchaseKind = (typeof purchaseKinds)[number];
@@ -29,8 +31,8 @@ export interface Purchase {
   readonly missingUnits: number;
 }
 
-/** Largest share of what may be called back in one spot pool: a reclaim takes a pool at once. */
-const spotPoolShareMax = 0.4;
+/** As the plan of a region has it: at most 40 % in one spot pool, and spot over three pools at least. */
+const { spotPoolsMin, spotShareMax } = defaultAssignPolicy;
 
 function pricePerUnit({ usdPerHour, unitsPerReplica }: PurchaseOffer): number {
   return usdPerHour / unitsPerReplica;
@@ -43,7 +45,7 @@ function replicasFor(units: number, { unitsPerReplica }: PurchaseOffer): number 
 
 /**
  * The cheapest replicas for the wanted units: reserved ones are paid anyway and come first, then the cheapest by unit. Firm units
- * are never on spot, and one spot pool holds at most 40 % of the rest. What is missing right now is bridged by burst replicas on top.
+ * are never on spot, one spot pool holds at most 40 % of the rest, and none of it where there are fewer than three. What is missing right now is bridged by burst replicas on top.
  */
 export function choosePurchase(
   { firmUnits, urgentUnits, wantedUnits }: PurchaseInput,
@@ -77,9 +79,10 @@ export function choosePurchase(
   const missingFirm = Math.max(0, firm);
   left -= missingFirm;
   const loose = left;
+  const isSpotCounted = offers.filter(({ kind }) => kind === "spot").length >= spotPoolsMin;
   for (const offer of others) {
     if (left <= 1e-9) break;
-    const share = replicasFor(spotPoolShareMax * loose, offer);
+    const share = isSpotCounted ? replicasFor(spotShareMax * loose, offer) : 0;
     left -= buy(
       offer,
       left,

@@ -13,6 +13,8 @@ export interface PlanInput {
   /** Work that waits, replica-seconds, and how much it grows by the second. */
   readonly backlogSeconds: number;
   readonly backlogGrowth: number;
+  /** Replicas without which too few would be left when the largest zone is lost; absent: none are kept for that. */
+  readonly reserve?: number;
   /** Share of the last minute's first tokens that came later than their class may wait, 0..1; absent: too few to tell. */
   readonly lateShare?: number;
 }
@@ -36,6 +38,8 @@ export type PlanReason =
   | "backlog"
   /** First tokens come too late though demand alone wants no more. */
   | "late"
+  /** Too few would be left when the largest zone is lost. */
+  | "zoneReserve"
   | "panic"
   | "demandFalls"
   /** It would fall, and may not yet. */
@@ -48,7 +52,7 @@ export type PlanReason =
 /** How many replicas there shall be. */
 export interface Plan {
   readonly replicas: number;
-  /** What the load alone would want, before steps and bounds. */
+  /** What the load and the loss of a zone would want, before steps and bounds. */
   readonly wanted: number;
   readonly reason: PlanReason;
   readonly state: PlanState;
@@ -120,7 +124,9 @@ export function planCapacity(
   }
   const { backlog, base } = wantedOf(input, policy);
   const late = lateWanted(state, input, there, nowMs, policy);
-  const wanted = Math.max(base + backlog, late);
+  const { reserve = 0 } = input;
+  const isForZone = reserve > Math.max(base + backlog, late);
+  const wanted = Math.max(base + backlog, late, reserve);
   const recent = [
     ...state.wanted.filter(({ atMs }) => atMs > nowMs - policy.shrinkWindowMs && atMs <= nowMs),
     { atMs: nowMs, replicas: wanted },
@@ -146,11 +152,13 @@ export function planCapacity(
           ? "panic"
           : target === policy.replicasMax
             ? "atMaximum"
-            : base > there
-              ? "demandRises"
-              : late > base + backlog
-                ? "late"
-                : "backlog";
+            : isForZone
+              ? "zoneReserve"
+              : base > there
+                ? "demandRises"
+                : late > base + backlog
+                  ? "late"
+                  : "backlog";
     const panickedAtMs = isPanic ? nowMs : state.panickedAtMs;
     return {
       replicas: target,
@@ -161,7 +169,14 @@ export function planCapacity(
   }
   const most = bounded(Math.max(...recent.map(({ replicas }) => replicas)), policy);
   if (most >= there) {
-    const reason = target < there ? "held" : there === policy.replicasMax ? "atMaximum" : "steady";
+    const reason =
+      target < there
+        ? "held"
+        : there === policy.replicasMax
+          ? "atMaximum"
+          : isForZone
+            ? "zoneReserve"
+            : "steady";
     return { replicas: there, wanted, reason, state: seen };
   }
   const isHeld =

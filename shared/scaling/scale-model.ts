@@ -1,4 +1,4 @@
-import { assignReplicas } from "./assign-replicas.ts";
+import { assignReplicas, isSpotCounted } from "./assign-replicas.ts";
 import type { AssignablePool, Assignment } from "./assign-replicas.ts";
 import { describeModelPlan } from "./describe-plan.ts";
 import { expectDemand, lookAtDemand, newDemand } from "./expected-demand.ts";
@@ -17,6 +17,8 @@ import {
   viewSupply,
 } from "./pool-supply.ts";
 import type { PoolObservation, PoolState, PoolSupply } from "./pool-supply.ts";
+import { hasOtherZone, reserveOf } from "./zone-reserve.ts";
+import type { ZoneCounts } from "./zone-reserve.ts";
 
 /** A pool as the topology describes it. */
 export interface ScalablePool {
@@ -27,6 +29,8 @@ export interface ScalablePool {
   readonly replicasMin: number;
   readonly replicasMax: number;
   readonly coldStartSeconds: number;
+  /** Of its replicas, the first one first; all further ones are where the last one is. */
+  readonly zones: readonly string[];
 }
 
 /** What the cells of a region were offered of a model, lately. */
@@ -55,8 +59,8 @@ export interface ScaleInput {
     /** Whether what is planned is also ordered; else nothing is expected to come of it. */
     readonly isOrdered: boolean;
   })[];
-  /** Replicas of the model in the region that no pool has: always there, and firm. */
-  readonly fixed: number;
+  /** Replicas of the model in the region that no pool has, by zone: always there, and firm. */
+  readonly fixed: ZoneCounts;
 }
 
 /** What the next plan needs to know; plain JSON. */
@@ -94,7 +98,7 @@ export interface ScalePlan {
   readonly text: string;
   readonly there: number;
   readonly replicas: number;
-  /** What the load alone would want. */
+  /** What the load, and the loss of a zone, would want. */
   readonly wanted: number;
   readonly firm: number;
   /** Wanted, and no pool may have them. */
@@ -111,15 +115,18 @@ export interface ScalePolicy {
   /** Added to the cold start: from asking to the first answer, seconds. */
   readonly startMarginSeconds: number;
   readonly shortMs: number;
+  /** Share of the firm replicas that are left when the largest zone is lost which critical and interactive work may take. */
+  readonly lostZoneUtilisation: number;
 }
 
-/** The routing rules' for scaling: L is the cold start's P95 and 30 s. */
+/** The routing rules' for scaling: L is the cold start's P95 and 30 s; reserved and on-demand replicas hold D/0.9 without the largest zone. */
 export const defaultScalePolicy: ScalePolicy = {
   plan: defaultPlanPolicy,
   forecast: defaultForecastPolicy,
   forecastStepMs: 600_000,
   startMarginSeconds: 30,
   shortMs: shortMsDefault,
+  lostZoneUtilisation: 0.9,
 };
 
 /** A model that was never planned. */
@@ -179,13 +186,26 @@ export function planModel(
   const known = lookAtDemand(state.demand, demand.rates, { nowMs, stepMs }, policy.forecast);
   const horizonMs = Math.max(0, ...input.pools.map(startMs));
   const expected = expectDemand(known, demand.rates, { horizonMs, stepMs });
-  const there = input.fixed + sumOf(seen, ({ supply }) => supply.there);
+  const fixed = fixedOf(input);
+  const thereOf = (of: readonly Seen[]): number => sumOf(of, ({ supply }) => supply.there);
   const firmSeen = seen.filter(isFirm);
-  const firmThere = input.fixed + sumOf(firmSeen, ({ supply }) => supply.there);
+  const firmThere = fixed + thereOf(firmSeen);
+  const pooled = seen.map(assignable);
+  // With too few spot pools all work counts on firm replicas, and what there is of spot is beside the plan.
+  const isSpot = isSpotCounted(pooled);
+  const counted = isSpot ? seen : firmSeen;
+  const beside = isSpot ? [] : seen.filter((pool) => !isFirm(pool));
+  const there = fixed + thereOf(counted);
+  const firmPools = pooled.filter((pool) => pool.isFirm);
+  const left = hasOtherZone(firmPools, input.fixed)
+    ? // A mean of equal values is a little more than they are.
+      Math.ceil(expected.protected / policy.lostZoneUtilisation - 1e-9)
+    : 0;
+  const reserve = reserveOf(firmPools, input.fixed, left);
   const bounds = (of: readonly Seen[]): PlanPolicy => ({
     ...policy.plan,
-    replicasMin: input.fixed + sumOf(of, ({ replicasMin }) => replicasMin),
-    replicasMax: input.fixed + sumOf(of, ({ replicasMax }) => replicasMax),
+    replicasMin: fixed + sumOf(of, ({ replicasMin }) => replicasMin),
+    replicasMax: fixed + sumOf(of, ({ replicasMax }) => replicasMax),
     horizonSeconds: horizonMs / 1_000,
   });
   const planned = {
@@ -195,9 +215,10 @@ export function planModel(
     demandNow: demand.burst,
     backlogSeconds: demand.backlogSeconds,
     backlogGrowth: growthOf(state.backlog, demand.backlogSeconds, nowMs),
+    reserve,
     ...(demand.lateShare === null ? {} : { lateShare: demand.lateShare }),
   };
-  const total = planCapacity(state.total, planned, nowMs, bounds(seen));
+  const total = planCapacity(state.total, planned, nowMs, bounds(counted));
   const quiet = { backlogSeconds: 0, backlogGrowth: 0, demandNow: 0 };
   const firm = planCapacity(
     state.firm,
@@ -205,18 +226,21 @@ export function planModel(
       measuredAtMs: demand.measuredAtMs,
       replicas: firmThere,
       demand: expected.protected,
+      reserve,
       ...quiet,
     },
     nowMs,
     bounds(firmSeen),
   );
   const isDown = total.replicas < there && !demand.isPartial;
-  const assignment = assignReplicas(seen.map(assignable), {
-    total: Math.max(total.replicas, isDown ? 0 : there) - input.fixed,
+  const most = isDown ? total.replicas : Math.max(total.replicas, there);
+  const assignment = assignReplicas(pooled, {
+    total:
+      most - fixed + (isDown ? sumOf(beside, ({ replicasMin }) => replicasMin) : thereOf(beside)),
     // The two plans step down a minute apart each on its own: the firm one, while it holds, must not hold the other one up.
-    firm:
-      Math.min(firm.replicas, isDown ? total.replicas : Math.max(total.replicas, there)) -
-      input.fixed,
+    firm: (isSpot ? Math.min(firm.replicas, most) : most) - fixed,
+    left,
+    fixed: input.fixed,
     mayShrink: isDown,
   });
   return conclude({
@@ -233,9 +257,14 @@ export function planModel(
     firm,
     assignment,
     expected,
+    isSpotBeside: beside.length > 0,
     isHeld: total.replicas < there && demand.isPartial,
     nowMs,
   });
+}
+
+function fixedOf({ fixed }: ScaleInput): number {
+  return sumOf(Object.values(fixed), (one) => one);
 }
 
 /** Seconds of work by which the backlog grows in a second. */
@@ -257,6 +286,7 @@ function assignable(pool: Seen): AssignablePool {
     there: supply.there,
     isShort: supply.isShort,
     isFrozen,
+    zones: pool.zones,
   };
 }
 
@@ -272,7 +302,7 @@ function keep(
   seen: readonly Seen[],
   reason: "inputMissing" | "poolUnseen",
 ): ScalePlan {
-  const there = input.fixed + sumOf(seen, ({ supply }) => supply.there);
+  const there = fixedOf(input) + sumOf(seen, ({ supply }) => supply.there);
   const plan = {
     model: input.model,
     reason,
@@ -295,10 +325,12 @@ function conclude(facts: {
   readonly firm: Plan;
   readonly assignment: Assignment;
   readonly expected: WorkRates;
+  readonly isSpotBeside: boolean;
   readonly isHeld: boolean;
   readonly nowMs: number;
 }): ScalePlan {
-  const { assignment, expected, firm, input, isHeld, nowMs, seen, state, total } = facts;
+  const { assignment, expected, firm, input, isHeld, isSpotBeside, nowMs, seen, state, total } =
+    facts;
   const { model } = input;
   const pools = seen.map((pool) =>
     poolPlan(pool, assignment.counts.get(pool.id) ?? pool.supply.there),
@@ -317,8 +349,8 @@ function conclude(facts: {
       : isHeld
         ? ("held" as const)
         : total.reason,
-    there: input.fixed + sumOf(seen, ({ supply }) => supply.there),
-    replicas: input.fixed + sumOf(pools, ({ replicas }) => replicas),
+    there: fixedOf(input) + sumOf(seen, ({ supply }) => supply.there),
+    replicas: fixedOf(input) + sumOf(pools, ({ replicas }) => replicas),
     wanted: total.wanted,
     firm: firm.replicas,
     unplaced: assignment.unplaced,
@@ -327,7 +359,11 @@ function conclude(facts: {
   };
   return {
     ...plan,
-    text: describeModelPlan(plan, { expected, backlogSeconds: input.demand?.backlogSeconds ?? 0 }),
+    text: describeModelPlan(plan, {
+      expected,
+      backlogSeconds: input.demand?.backlogSeconds ?? 0,
+      isSpotBeside,
+    }),
   };
 }
 

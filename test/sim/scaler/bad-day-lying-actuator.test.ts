@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Region, aPool, leastOf, minuteMs, spotPool, turnsOf } from "./region.ts";
+import { Region, aPool, leastOf, minuteMs, spotPools, turnsOf } from "./region.ts";
 
 const steady = () => ({ protected: 3 });
 
@@ -58,7 +58,7 @@ describe("a platform that says yes and does nothing", () => {
   });
 
   it("that reports zero for a moment is not scaled to what it said", async () => {
-    const region = new Region([aPool(), spotPool], { od: 4, spot: 1 });
+    const region = new Region([aPool(), ...spotPools], { od: 4, "spot-a": 1 });
     region.load = steady;
     await region.run(20);
     const wanted = region.desired("od");

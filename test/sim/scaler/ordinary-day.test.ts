@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Region, aPool, leastOf, spotPool, turnsOf } from "./region.ts";
+import { Region, aPool, desiredOf, leastOf, spotPools, turnsOf } from "./region.ts";
 
 describe("an ordinary day of a region's scaler", () => {
   it("follows demand up at once and down slowly, and turns once", async () => {
@@ -21,14 +21,30 @@ describe("an ordinary day of a region's scaler", () => {
     expect(leastOf(region, "od")).toBe(2);
   });
 
-  it("puts no more than may wait on spot, and at most two fifths there", async () => {
-    const region = new Region([aPool(), spotPool], { od: 2, spot: 0 });
+  it("puts no more than may wait on spot, and at most two fifths in one pool", async () => {
+    const region = new Region([aPool(), ...spotPools], { od: 2 });
     region.load = () => ({ protected: 1, other: 4 });
     await region.run(90);
-    const [onDemand, spot] = [region.desired("od"), region.desired("spot")];
+    const [onDemand, spot] = [region.desired("od"), desiredOf(region, spotPools)];
     expect(spot).toBeGreaterThan(0);
-    expect(spot).toBeLessThanOrEqual(Math.ceil(0.4 * (onDemand + spot)));
+    for (const { id } of spotPools)
+      expect(region.desired(id)).toBeLessThanOrEqual(Math.ceil(0.4 * (onDemand + spot)));
     expect(onDemand).toBeGreaterThanOrEqual(3);
+  });
+
+  it("counts on no spot while there are only two pools of it, and gives back what there is", async () => {
+    const two = spotPools.slice(0, 2);
+    const region = new Region([aPool(), ...two], { od: 2, "spot-a": 2 });
+    region.load = () => ({ protected: 1, other: 4 });
+    await region.run(90);
+    expect(region.desired("od")).toBeGreaterThanOrEqual(8);
+    expect(region.desired("od")).toBeLessThanOrEqual(12);
+    expect(desiredOf(region, two)).toBe(2);
+    expect(region.lastPlan()?.text).toContain("too few spot pools to count on");
+    region.load = () => ({ protected: 1, other: 1 });
+    await region.run(90);
+    expect(desiredOf(region, two)).toBe(0);
+    expect(turnsOf(region, "od")).toBe(1);
   });
 
   it("does not wait for word of a cell that has no shard of the model", async () => {

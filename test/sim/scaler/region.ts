@@ -23,16 +23,20 @@ export function aPool(fields: Partial<PoolDescription> = {}): PoolDescription {
     replicasMin: 1,
     replicasMax: 20,
     coldStartSeconds: 120,
+    zones: ["a"],
     ...fields,
   };
 }
 
-export const spotPool = aPool({
-  id: "spot",
-  purchase: "spot",
-  pricePerHourMicroUsd: 400_000,
-  replicasMin: 0,
-});
+/** As many spot pools as make spot count. */
+export const spotPools: readonly PoolDescription[] = ["spot-a", "spot-b", "spot-c"].map((id) =>
+  aPool({ id, purchase: "spot", pricePerHourMicroUsd: 400_000, replicasMin: 0 }),
+);
+
+/** What some pools were told to have in all. */
+export function desiredOf(region: Region, pools: readonly PoolDescription[]): number {
+  return pools.reduce((sum, { id }) => sum + region.desired(id), 0);
+}
 
 /** Demand of one cell, replicas. */
 export interface Load {

@@ -47,6 +47,7 @@ describe("scaling in the topology", () => {
               replicasMin: 1,
               replicasMax: 2,
               coldStartSeconds: 260,
+              zones: ["a", "a"],
             },
           ],
         },

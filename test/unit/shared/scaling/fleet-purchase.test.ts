@@ -38,6 +38,14 @@ describe("what is bought", () => {
     });
   });
 
+  it("is not what may be called back where there are only two pools of it", () => {
+    expect(buy(10, 0, 0, [firm, ...spots.slice(0, 2)]).replicas).toStrictEqual({
+      firm: 10,
+      a: 0,
+      b: 0,
+    });
+  });
+
   it("moves what a withheld pool held to the others", () => {
     const withheld = market.map((one) => (one.name === "a" ? { ...one, replicasMax: 0 } : one));
     expect(buy(10, 0, 0, withheld).replicas).toStrictEqual({ firm: 2, a: 0, b: 4, c: 4, burst: 0 });

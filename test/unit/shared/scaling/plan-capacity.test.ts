@@ -71,6 +71,18 @@ describe("a capacity plan", () => {
     expect(growing).toMatchObject({ wanted: 6, replicas: 6, reason: "backlog" });
   });
 
+  it("keeps what the loss of a zone wants, within the steps of everything else, and says so", () => {
+    const at = (fields: Partial<PlanInput>) =>
+      planCapacity(newPlanState, anInput(0, { demand: 1, ...fields }), 0, policy);
+    expect(at({ reserve: 6 })).toMatchObject({ wanted: 6, replicas: 6, reason: "zoneReserve" });
+    expect(at({ reserve: 9 })).toMatchObject({ wanted: 9, replicas: 8, reason: "zoneReserve" });
+    expect(at({ reserve: 4 })).toMatchObject({ replicas: 4, reason: "zoneReserve" });
+    expect(at({ reserve: 3, demand: 3 })).toMatchObject({ replicas: 6, reason: "demandRises" });
+    expect(at({ reserve: 99, replicas: 20 })).toMatchObject({ replicas: 20, reason: "atMaximum" });
+    const plans = planned(40, () => ({ demand: 1, reserve: 5 }), { replicas: 9 });
+    expect(plans.at(-1)).toMatchObject({ replicas: 5, reason: "zoneReserve" });
+  });
+
   it("doubles in a panic, once, and keeps it", () => {
     const plans = planned(3, () => ({ demand: 1, demandNow: 40 }), { replicas: 4 });
     expect(plans.map(({ replicas }) => replicas)).toStrictEqual([8, 16, 20]);

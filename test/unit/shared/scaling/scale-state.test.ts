@@ -16,6 +16,7 @@ function aUsedState(nowMs: number) {
     replicasMin: 1,
     replicasMax: 9,
     coldStartSeconds: 60,
+    zones: ["a"],
     seen: { desired: 2, ready: 2 },
     isOrdered: true,
   };
@@ -27,7 +28,7 @@ function aUsedState(nowMs: number) {
     backlogSeconds: 2,
     lateShare: null,
   };
-  const input = { model: "m", demand, pools: [pool], fixed: 0 };
+  const input = { model: "m", demand, pools: [pool], fixed: {} };
   return planModel(newScaleState(policy), input, nowMs, policy).state;
 }
 
