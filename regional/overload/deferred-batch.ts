@@ -1,11 +1,9 @@
 import { defaultQueuePolicy } from "#shared/admission/queue-policy.ts";
-import { defersBatch } from "#shared/overload/level-switches.ts";
+import { deferredMax, defersBatch } from "#shared/overload/level-switches.ts";
 import type { DegradationLevel } from "#shared/overload/level-policy.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Scheduler, SlotReply, SlotRequest } from "../scheduler/scheduler.ts";
 
-/** Batch turns that may wait for a trough; more are told to come back. */
-const deferredMax = 1_024;
 /** Retry-After of a batch turn that finds no place to wait, or waited in vain, ms. */
 const retryAfterMs = 30_000;
 

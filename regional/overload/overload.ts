@@ -1,6 +1,7 @@
 import type { CellDescription, Topology } from "#shared/config/topology.ts";
 import { defaultDegradePolicy } from "#shared/overload/degrade-policy.ts";
 import type { LevelPolicy } from "#shared/overload/level-policy.ts";
+import { hasBatchRoom } from "#shared/overload/level-switches.ts";
 import type { TurnOutcome } from "#shared/protocol/internal/turn-outcome.ts";
 import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
 import type { Log } from "#shared/telemetry/log-record.ts";
@@ -73,11 +74,7 @@ export function createOverload(options: OverloadOptions): Overload {
     scheduler: watched,
     clock,
     level: () => level.level(),
-    hasRoom() {
-      const { queueDelay, saturation } = level.now();
-      const { roomBelow, roomDelayBelow } = defaultDegradePolicy;
-      return saturation < (roomBelow.batch ?? 0) && queueDelay < roomDelayBelow;
-    },
+    hasRoom: () => hasBatchRoom(level.now(), defaultDegradePolicy),
   });
   registerOverloadGauges(metrics, { level, deferredCount: () => scheduler.deferredCount() });
   const { id, jurisdiction } = cell;

@@ -1,5 +1,5 @@
-import type { Priority } from "#shared/config/topology.ts";
-import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
+import { queueDelayOf } from "#shared/overload/queue-delay.ts";
+import type { WaitingTurn } from "#shared/overload/queue-delay.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Scheduler, SlotRequest } from "../scheduler/scheduler.ts";
 
@@ -12,18 +12,13 @@ export interface WatchedScheduler extends Scheduler {
   queueDelay(): number;
 }
 
-interface Waiting {
-  readonly sinceMs: number;
-  readonly priority: Priority;
-}
-
 /** Watches the queue of `scheduler` from outside; changes nothing of it. */
 export function watchQueue(scheduler: Scheduler, clock: Clock): WatchedScheduler {
-  const waiting = new Set<Waiting>();
+  const waiting = new Set<WaitingTurn>();
   return {
     ...scheduler,
     acquire(request, reply) {
-      const entry: Waiting = { sinceMs: clock.nowMs(), priority: request.priority };
+      const entry: WaitingTurn = { sinceMs: clock.nowMs(), priority: request.priority };
       waiting.add(entry);
       const watched: SlotRequest = {
         ...request,
@@ -42,15 +37,6 @@ export function watchQueue(scheduler: Scheduler, clock: Clock): WatchedScheduler
         leave();
       };
     },
-    queueDelay() {
-      const nowMs = clock.nowMs();
-      let longest = 0;
-      for (const { priority, sinceMs } of waiting) {
-        if (priority === "batch") continue;
-        const sloMs = 1000 * defaultSelectionPolicy.ttftSloSeconds[priority];
-        longest = Math.max(longest, (nowMs - sinceMs) / sloMs);
-      }
-      return longest;
-    },
+    queueDelay: () => queueDelayOf(waiting, clock.nowMs()),
   };
 }

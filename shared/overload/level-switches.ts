@@ -1,4 +1,8 @@
-import type { DegradationLevel } from "./level-policy.ts";
+import type { DegradePolicy } from "./degrade-policy.ts";
+import type { DegradationLevel, LevelInputs } from "./level-policy.ts";
+
+/** Batch turns that may wait for a trough; more are told to come back. */
+export const deferredMax = 1_024;
 
 /** Whether batch turns wait for a moment with room. */
 export function defersBatch(level: DegradationLevel): boolean {
@@ -8,4 +12,12 @@ export function defersBatch(level: DegradationLevel): boolean {
 /** Whether prefixes may be computed ahead of their turns. */
 export function mayPrewarm(level: DegradationLevel): boolean {
   return level < 1;
+}
+
+/** Whether a cell that defers batch turns has room for one now. */
+export function hasBatchRoom(
+  { queueDelay, saturation }: Pick<LevelInputs, "queueDelay" | "saturation">,
+  { roomBelow, roomDelayBelow }: DegradePolicy,
+): boolean {
+  return saturation < (roomBelow.batch ?? 0) && queueDelay < roomDelayBelow;
 }

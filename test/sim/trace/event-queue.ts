@@ -1,15 +1,18 @@
-/** What happens at a moment of virtual time; `target` is a request or a shard by position. */
+/** What happens at a moment of virtual time; `target` is a request, a try, a canary or a shard by position. */
 export interface Happening {
   readonly atMs: number;
   readonly kind:
     | "arrive"
     | "runEnd"
-    | "refused"
+    | "broke"
     | "faultBegins"
     | "faultEnds"
     | "shardReady"
     | "shardLeaves"
-    | "look";
+    | "look"
+    | "retry"
+    | "canary"
+    | "tick";
   readonly target: number;
 }
 

@@ -3,7 +3,7 @@ import type { Priority } from "#shared/config/topology.ts";
 import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
 import type { FaultName, FaultTimes } from "./faults.ts";
 import type { FleetShard } from "./fleet.ts";
-import type { ReplayResult, RequestRecord } from "./replay.ts";
+import type { CellReport, ReplayResult, RequestRecord } from "./replay.ts";
 import { floodTenant } from "./workload.ts";
 import type { Arrival } from "./workload.ts";
 import { recoveryOf } from "./recovery.ts";
@@ -64,6 +64,8 @@ export interface RunReport {
   readonly othersGoodRatioInFlood: number | null;
   /** Only where shards were struck. */
   readonly recovery: RecoveryReport | null;
+  /** What a whole cell did beside choosing, warm-up included; null without `--mix`. */
+  readonly cell: CellReport | null;
 }
 
 /** What a measurement reads. */
@@ -98,10 +100,8 @@ function ttftOf({ record }: Sample): number {
   return (record.firstAtMs - record.arrivedAtMs) / 1_000;
 }
 
-function itlOf({ record, arrival }: Sample): number {
-  return (
-    (record.endedAtMs - record.firstAtMs) / 1_000 / Math.max(1, arrival.request.outputTokens - 1)
-  );
+function itlOf({ record }: Sample): number {
+  return (record.endedAtMs - record.firstAtMs) / 1_000 / Math.max(1, record.outputTokens - 1);
 }
 
 function isGood(sample: Sample): boolean {
@@ -119,11 +119,7 @@ function workOfRequest({ arrival: { request } }: Sample): number {
 
 function itlPercentiles(samples: readonly Sample[]): Percentiles {
   return percentiles(
-    samples
-      .filter(
-        ({ record, arrival }) => record.outcome === "done" && arrival.request.outputTokens > 1,
-      )
-      .map(itlOf),
+    samples.filter(({ record }) => record.outcome === "done" && record.outputTokens > 1).map(itlOf),
   );
 }
 
@@ -181,7 +177,7 @@ export function measure(input: MeasureInput): RunReport {
   const good = samples.filter(({ isGood: fits }) => fits);
   const sum = (read: (sample: Sample) => number, of = samples): number =>
     of.reduce((total, sample) => total + read(sample), 0);
-  const goodTokens = sum(({ arrival }) => arrival.request.outputTokens, good);
+  const goodTokens = sum(({ record }) => record.outputTokens, good);
   const cachedTokens = sum(({ record }) => record.cachedTokens);
   const work = sum(workOfRequest);
   const seconds = ((1 - warmUpShare) * lastArrivalMs) / 1_000;
@@ -223,5 +219,6 @@ export function measure(input: MeasureInput): RunReport {
     },
     othersGoodRatioInFlood: inFlood(input, samples),
     recovery: recoveryOf(fault, result.detectedAtMs, samples),
+    cell: result.cell,
   };
 }

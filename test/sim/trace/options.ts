@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import { faultNames } from "./faults.ts";
 import type { FaultName } from "./faults.ts";
-import { ablations, policies } from "./policies/catalogue.ts";
+import { ablations, cellAblations, policies } from "./policies/catalogue.ts";
 import type { PolicyEntry } from "./policies/catalogue.ts";
 import { UsageError } from "#dev/capacity/usage-error.ts";
 import { calmLoad } from "./workload.ts";
@@ -13,11 +13,14 @@ export const usage = `npm run simulate -- --trace FILE --fleet FILE --policy NAM
 
   --policy  ${Object.keys(policies).join(", ")},
             all of these (all), ours with one part off each (ablations), or one of
-            ${Object.keys(ablations).join(", ")}
+            ${Object.keys(ablations).join(", ")};
+            with --mix also the cell with one part off each (cell), or one of
+            ${Object.keys(cellAblations).join(", ")}
   --seed    first seed; --seeds: how many, default 1
   --load    offered work / what the fleet can do, above 0 to 10; without it times are as recorded
   --part    half of the trace; without it the whole
-  --mix     shares of critical/interactive/standard/batch; turns admission by class on
+  --mix     shares of critical/interactive/standard/batch; makes the cell whole: admission by class, retries within
+            a budget, timeouts, hedges, degradation levels, health
   --fault   ${faultNames.join(", ")}; the last needs --load above ${calmLoad} and --mix
   --out     folder for report.json, report.md and plots`;
 
@@ -54,10 +57,12 @@ function namedPolicies(name: string): SimulateOptions["policies"] {
   const { meridian } = policies;
   if (name === "ablations" && meridian !== undefined)
     return [["meridian", meridian], ...Object.entries(ablations)];
-  const every = { ...policies, ...ablations };
+  if (name === "cell" && meridian !== undefined)
+    return [["meridian", meridian], ...Object.entries(cellAblations)];
+  const every = { ...policies, ...ablations, ...cellAblations };
   const entry = Object.hasOwn(every, name) ? every[name] : undefined;
   if (entry !== undefined) return [[name, entry]];
-  const known = [...Object.keys(every), "all", "ablations"];
+  const known = [...Object.keys(every), "all", "ablations", "cell"];
   throw new UsageError(`--policy: got ${name}, wanted one of ${known.join(", ")}`);
 }
 
@@ -126,6 +131,11 @@ export function readOptions(args: readonly string[]): SimulateOptions {
     fault: fault === undefined ? null : oneOf("--fault", fault, faultNames),
     out: out === undefined ? null : required("--out", out),
   };
+  const ofCell = options.policies.find(([name]) => Object.hasOwn(cellAblations, name));
+  if (options.mix === null && ofCell !== undefined)
+    throw new UsageError(
+      `--policy: got ${ofCell[0]} without --mix, wanted --mix as well: without classes there is nothing to switch off`,
+    );
   if (options.fault === "tenant-flood" && ((options.load ?? 0) <= calmLoad || options.mix === null))
     throw new UsageError(
       `--fault: got tenant-flood with load ${load ?? "as recorded"} and mix ${mix ?? "none"}, wanted --load above ${calmLoad} and --mix`,

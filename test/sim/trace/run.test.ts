@@ -110,6 +110,11 @@ describe("npm run simulate", () => {
       ["a seed that is no number", { "--seed": "x" }, /--seed: got x, wanted a whole number/],
       ["no seeds", { "--seeds": "0" }, /--seeds: got 0, wanted a whole number from 1/],
       ["a load of nothing", { "--load": "0" }, /--load: got 0, wanted a number above 0/],
+      [
+        "to switch off a part of a cell that has none",
+        { "--policy": "meridian-no-hedge" },
+        /--policy: got meridian-no-hedge without --mix/,
+      ],
       ["a load beyond ten", { "--load": "10.1" }, /--load: got 10\.1/],
       ["an unknown part", { "--part": "third" }, /--part: got third, wanted one of first, second/],
       ["a mix of three", { "--mix": "1/2/3" }, /--mix: got 1\/2\/3, wanted four shares/],

@@ -1,7 +1,15 @@
 import { breakerWeight, isAdmitting, stepBreaker, viewAt } from "#shared/breaker/breaker.ts";
 import { defaultBreakerPolicy } from "#shared/breaker/breaker-policy.ts";
-import { errorRatioAt, observeTtft } from "#shared/routing/error-ratio.ts";
+import type { BreakerState } from "#shared/breaker/breaker-state.ts";
+import type { LifeSigns } from "#shared/breaker/life-signs.ts";
+import { verdictOf } from "#shared/breaker/try-verdict.ts";
+import type { TryResult } from "#shared/conversation/turn-events.ts";
+import type { DegradationLevel } from "#shared/overload/level-policy.ts";
+import type { PredictedTry } from "#shared/overload/try-plan.ts";
+import type { ShardId } from "#shared/residency/brands.ts";
+import { errorRatioAt, failureSeconds, observeTtft } from "#shared/routing/error-ratio.ts";
 import { filterShard } from "#shared/routing/filter-shard.ts";
+import { foreignAt, reportWeight } from "#shared/routing/foreign-load.ts";
 import { predict } from "#shared/routing/predict.ts";
 import { createPrefixIndex } from "#shared/routing/prefix-index.ts";
 import type { SelectionReason } from "#shared/routing/score-shard.ts";
@@ -18,13 +26,15 @@ export interface Dispatch {
   readonly shard: number;
   readonly atMs: number;
   readonly reason: SelectionReason;
-  readonly predictedSeconds: number;
-  /** Predicted from the dispatch to the end of an answer of the expected length, seconds. */
-  readonly predictedEndSeconds: number;
+  readonly predicted: Omit<PredictedTry, "outputTokensP90">;
+  /** Before what was observed of the shard corrects it, seconds. */
+  readonly basicTtftSeconds: number;
   readonly kvTokens: number;
   readonly workTokens: number;
   /** Uncached tokens whose first token is not there yet; 0 after it. */
   pendingTokens: number;
+  /** When its first token came; null before. */
+  firstAtMs: number | null;
   readonly trips: number;
 }
 
@@ -39,14 +49,20 @@ export interface SimCell {
     chunks: readonly number[],
     nowMs: number,
   ): Dispatch | "full" | "blocked";
+  /** Whether some shard would take the prompt now. */
+  hasRoom(prompt: PromptDemand, nowMs: number): boolean;
   /** Work of a prompt where most of it is cached, tokens. */
   workOf(prompt: PromptDemand, chunks: readonly number[]): number;
   /** The prompt's first token came. */
   started(dispatch: Dispatch, nowMs: number): void;
-  /** The prompt left the shard. `release` says nothing of the shard's health. */
-  ended(dispatch: Dispatch, kind: "success" | "failure" | "release", nowMs: number): void;
+  /** The prompt left the shard. */
+  ended(dispatch: Dispatch, result: TryResult, nowMs: number): void;
   /** The shard's memory is gone. */
   forget(shard: number): void;
+  /** A health check or a synthetic prompt has told something of the shard. */
+  lived(shard: number, signs: LifeSigns): void;
+  /** The shards' states as of now. */
+  refresh(nowMs: number): void;
 }
 
 export interface SimCellOptions {
@@ -54,10 +70,14 @@ export interface SimCellOptions {
   readonly policy: PolicyEntry;
   readonly numbers: SelectionPolicy;
   readonly random: () => number;
+  /** What answers leave of a shard's weight, 0..1. */
+  readonly healthOf: (shard: ShardId) => number;
+  readonly level: () => DegradationLevel;
 }
 
 /** Makes a cell that has seen nothing yet. */
-export function createSimCell({ shards, policy, numbers, random }: SimCellOptions): SimCell {
+export function createSimCell(options: SimCellOptions): SimCell {
+  const { healthOf, level, numbers, policy, random, shards } = options;
   const picker = policy.make(numbers);
   const states = shards.map(({ state }) => state);
   const index = createPrefixIndex(
@@ -74,17 +94,34 @@ export function createSimCell({ shards, policy, numbers, random }: SimCellOption
     return shard;
   }
 
-  /** The states as the policy sees them: fresh, or as they were at the last look. */
-  function view(nowMs: number): readonly ShardState[] {
-    for (const { ailment, breaker, ratio, state } of shards) {
+  function moveBreaker(at: number, breaker: BreakerState): void {
+    const shard = shardAt(at);
+    const wasOpen = shard.breaker.kind === "open";
+    shard.breaker = breaker;
+    // As the product: a shard that failed this often was most likely started again, with an empty cache.
+    if (breaker.kind === "open" && !wasOpen) index.clear(at);
+  }
+
+  function refresh(nowMs: number): void {
+    for (const shard of shards) {
+      const { breaker, counted, isAlive, ratio, state } = shard;
       if (policy.hasErrorRatio) state.errorRatio = errorRatioAt(ratio, nowMs);
-      if (breaker.kind === "closed" && state.weight === 1 && state.isAdmitting) continue;
+      const foreign = foreignAt(shard.foreign, nowMs);
+      state.inFlight += foreign.inFlight - counted.inFlight;
+      state.kvTokens += foreign.kvTokens - counted.kvTokens;
+      shard.counted = foreign;
       // As the product: half open, no prompt is risked on a shard that does not even answer a probe.
       state.isAdmitting =
-        isAdmitting(breaker, nowMs) &&
-        (ailment !== "dead" || viewAt(breaker, nowMs).kind === "closed");
-      state.weight = breakerWeight(breaker, nowMs, defaultBreakerPolicy);
+        isAdmitting(breaker, nowMs) && (isAlive || viewAt(breaker, nowMs).kind === "closed");
+      state.weight =
+        Math.min(breakerWeight(breaker, nowMs, defaultBreakerPolicy), healthOf(state.id)) *
+        reportWeight(shard.foreign, nowMs);
     }
+  }
+
+  /** The states as the policy sees them: fresh, or as they were at the last look. */
+  function view(nowMs: number): readonly ShardState[] {
+    refresh(nowMs);
     if (policy.staleSeconds === 0) return states;
     if (nowMs - frozenAtMs >= policy.staleSeconds * 1_000) {
       frozen = states.map((state) => ({ ...state }));
@@ -101,6 +138,7 @@ export function createSimCell({ shards, policy, numbers, random }: SimCellOption
   }
 
   return {
+    refresh,
     workOf(prompt, chunks) {
       match(prompt, chunks);
       return workOf(
@@ -108,6 +146,8 @@ export function createSimCell({ shards, policy, numbers, random }: SimCellOption
         matched.reduce((most, cached) => Math.max(most, cached), 0),
       );
     },
+    hasRoom: (prompt, nowMs) =>
+      view(nowMs).some((state) => filterShard(state, prompt, numbers) === null),
     dispatch(prompt, chunks, nowMs) {
       const seen = view(nowMs);
       eligible.length = 0;
@@ -121,50 +161,72 @@ export function createSimCell({ shards, policy, numbers, random }: SimCellOption
       }
       if (eligible.length === 0) return mayOthers ? "blocked" : "full";
       match(prompt, chunks);
-      const question = { shards: seen, eligible, cachedTokens: matched, prompt };
+      const question = {
+        shards: seen,
+        eligible,
+        cachedTokens: matched,
+        prompt,
+        level: level(),
+      };
       const { index: chosen, reason } = picker.choose(question, random);
       const shard = shardAt(chosen);
       const { state } = shard;
       const cached = matched[chosen] ?? 0;
       const event = { kind: "dispatch" } as const;
       shard.breaker = stepBreaker(shard.breaker, event, nowMs, random, defaultBreakerPolicy).state;
-      const predicted = predict({ ...state, errorRatio: 1 }, prompt, cached);
+      const { itlSeconds, ttftSeconds } = predict(state, prompt, cached);
       const dispatch: Dispatch = {
         shard: chosen,
         atMs: nowMs,
         reason,
-        predictedSeconds: predicted.ttftSeconds,
-        predictedEndSeconds: predicted.ttftSeconds + prompt.outputTokens * predicted.itlSeconds,
+        predicted: {
+          ttftSeconds,
+          interTokenSeconds: itlSeconds,
+          outputTokens: prompt.outputTokens,
+        },
+        basicTtftSeconds: predict({ ...state, errorRatio: 1 }, prompt, cached).ttftSeconds,
         kvTokens: prompt.inputTokens + prompt.outputTokens,
         workTokens: workOf(prompt, cached),
         pendingTokens: uncachedTokens(prompt, cached),
+        firstAtMs: null,
         trips: shard.breaker.trips,
       };
       state.inFlight += 1;
       state.kvTokens += dispatch.kvTokens;
       state.pendingPrefillTokens += dispatch.pendingTokens;
       state.workTokens += dispatch.workTokens;
-      if (shard.ailment === "none") index.insert(chosen, chunks);
+      if (shard.ailment !== "dead" && shard.ailment !== "failing") index.insert(chosen, chunks);
       return dispatch;
     },
     started(dispatch, nowMs) {
       const shard = shardAt(dispatch.shard);
       shard.state.pendingPrefillTokens -= dispatch.pendingTokens;
       dispatch.pendingTokens = 0;
+      dispatch.firstAtMs = nowMs;
       const observed = (nowMs - dispatch.atMs) / 1_000;
-      shard.ratio = observeTtft(shard.ratio, observed, dispatch.predictedSeconds, nowMs);
+      shard.ratio = observeTtft(shard.ratio, observed, dispatch.basicTtftSeconds, nowMs);
     },
-    ended(dispatch, kind, nowMs) {
+    ended(dispatch, result, nowMs) {
       const shard = shardAt(dispatch.shard);
       const { state } = shard;
+      const kind = verdictOf(result);
       state.inFlight -= 1;
       state.kvTokens -= dispatch.kvTokens;
       state.pendingPrefillTokens -= dispatch.pendingTokens;
       state.workTokens -= dispatch.workTokens;
+      // A shard that fails fast would otherwise look quick and draw all prompts.
+      if (kind === "failure" && dispatch.firstAtMs === null)
+        shard.ratio = observeTtft(shard.ratio, failureSeconds, dispatch.basicTtftSeconds, nowMs);
       const event = { kind, trips: dispatch.trips };
-      shard.breaker = stepBreaker(shard.breaker, event, nowMs, random, defaultBreakerPolicy).state;
+      const step = stepBreaker(shard.breaker, event, nowMs, random, defaultBreakerPolicy);
+      moveBreaker(dispatch.shard, step.state);
+      if (kind === "success") shard.isAlive = true;
       if (shard.breaker.kind !== "closed") state.isAdmitting = isAdmitting(shard.breaker, nowMs);
     },
     forget: (shard) => index.clear(shard),
+    lived(at, { breaker, isAlive, wasGone }) {
+      Object.assign(shardAt(at), { isAlive, wasGone });
+      moveBreaker(at, breaker);
+    },
   };
 }

@@ -4,6 +4,7 @@ import type { BreakerState } from "#shared/breaker/breaker-state.ts";
 import type { Jurisdiction, ShardId } from "#shared/residency/brands.ts";
 import { neutralErrorRatio } from "#shared/routing/error-ratio.ts";
 import type { ErrorRatio } from "#shared/routing/error-ratio.ts";
+import type { ForeignLoad } from "#shared/routing/foreign-load.ts";
 import type { ShardState } from "#shared/routing/shard-state.ts";
 import { createStepEngine } from "./engine/step-engine.ts";
 import type { StepEngine } from "./engine/step-engine.ts";
@@ -15,8 +16,11 @@ type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 export const simJurisdiction = "eu" as Jurisdiction;
 export const simModel = "sim";
 
-/** What ails a shard. `dead` and `failing` answer every prompt with an error. */
-export type Ailment = "none" | "dead" | "failing";
+/**
+ * What ails a shard. `dead` and `failing` answer every prompt with an error, `dead` and `hung` no health check; a `liar` tells of
+ * no load at all.
+ */
+export type Ailment = "none" | "dead" | "failing" | "hung" | "liar";
 
 /** A shard in virtual time: its engine, and what its cell knows of it. */
 export interface SimShard {
@@ -26,8 +30,14 @@ export interface SimShard {
   breaker: BreakerState;
   ratio: ErrorRatio;
   ailment: Ailment;
-  /** Requests in the engine. */
-  readonly requests: Set<number>;
+  /** What the last health check said, where there are any. */
+  isAlive: boolean;
+  wasGone: boolean;
+  /** What it does for others than this cell, as far as it said; and what of that is in the counters. */
+  foreign: ForeignLoad | null;
+  counted: Pick<ForeignLoad, "inFlight" | "kvTokens">;
+  /** Tries in the engine. */
+  readonly tries: Set<number>;
 }
 
 /** Useful share of a profile's compute in prefill: prefill ≈ 0.85/f (docs/simulation.md). */
@@ -77,6 +87,10 @@ export function createSimShard(shard: FleetShard, random: () => number): SimShar
     breaker: newBreaker(),
     ratio: neutralErrorRatio,
     ailment: "none",
-    requests: new Set(),
+    isAlive: true,
+    wasGone: false,
+    foreign: null,
+    counted: { inFlight: 0, kvTokens: 0 },
+    tries: new Set(),
   };
 }

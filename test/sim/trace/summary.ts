@@ -1,4 +1,5 @@
 import { priorities } from "#shared/config/topology.ts";
+import { cellFigures } from "./cell-figures.ts";
 import type { ClassReport, RunReport } from "./measure.ts";
 
 /** A mean over seeds with half the width of its 95 % interval; the half is 0 with one seed. */
@@ -51,6 +52,7 @@ const figures: Readonly<Record<string, (report: RunReport) => number | null>> = 
   goodRatioBeforeFault: ({ recovery }) => recovery?.goodRatioBefore ?? null,
   goodRatioDuringFault: ({ recovery }) => recovery?.goodRatioDuring ?? null,
   recoverySeconds: ({ recovery }) => recovery?.recoverySeconds ?? null,
+  ...cellFigures,
 };
 
 const classFigures: Readonly<Record<string, (report: ClassReport) => number>> = {

@@ -3,21 +3,28 @@ import type { RunningWork } from "#shared/admission/model-admission.ts";
 import type { DispatchVerdict } from "#shared/admission/model-queue.ts";
 import { defaultQueuePolicy } from "#shared/admission/queue-policy.ts";
 import type { Queued, QueuedTurn } from "#shared/admission/tenant-line.ts";
+import { priorities } from "#shared/config/topology.ts";
 import type { Priority } from "#shared/config/topology.ts";
+import { queueDelayOf } from "#shared/overload/queue-delay.ts";
+
+/** What of an arrival decides whether it is shed. */
+export type Screened = Pick<QueuedTurn, "tenant" | "priority" | "isLaterTurn" | "costTokens">;
 
 /** Requests that no shard may take now, admitted, ordered and shed as in the product. */
 export interface WaitingRoom {
   size(): number;
   /** Whether a request of the class may be tried before anybody who waits. */
   isFirst(priority: Priority): boolean;
+  /** Longest wait now over what its class is promised, as degradation levels count it. */
+  queueDelay(nowMs: number): number;
+  /** Whether others of the class, who ask for more than their share, are to give way before the tenant. */
+  isWithinShare(tenant: string, priority: Priority, nowMs: number): boolean;
+  /** Counts an arrival that was refused before it came here. */
+  turnedAway(arrival: Screened, user: string, nowMs: number): void;
   /** Saturation from which on a shard is full for the class now. */
   ceilingOf(priority: Priority): number;
   /** Counts an arrival; false: it is in the share that is shed. */
-  screen(
-    arrival: Pick<QueuedTurn, "tenant" | "priority" | "isLaterTurn" | "costTokens">,
-    user: string,
-    nowMs: number,
-  ): boolean;
+  screen(arrival: Screened, user: string, nowMs: number): boolean;
   /** Lets a request wait; false: there is no room. `shed` is told of who gives its place to it. */
   enter(id: number, turn: QueuedTurn, nowMs: number, shed: (id: number) => void): boolean;
   /** Counts work that was begun for a tenant; give what is returned to `ended`. */
@@ -63,6 +70,17 @@ export function createWaitingRoom(random: () => number, freeSlots: () => number)
   return {
     size: () => queue.length,
     isFirst: (priority) => queue.isFirst(priority),
+    queueDelay: (nowMs) =>
+      queueDelayOf(
+        priorities.flatMap((priority) => {
+          const oldest = queue.of(priority).oldest();
+          return oldest === null ? [] : [{ priority, sinceMs: oldest.enqueuedAtMs }];
+        }),
+        nowMs,
+      ),
+    isWithinShare: (tenant, priority, nowMs) => admission.isWithinShare(tenant, priority, nowMs),
+    turnedAway: (arrival, user, nowMs) =>
+      admission.turnedAway({ ...arrival, user }, arrival.costTokens, nowMs),
     ceilingOf: (priority) => queue.ceilingOf(priority),
     screen(arrival, user, nowMs) {
       // While somebody waits the time is noted where those are offered.

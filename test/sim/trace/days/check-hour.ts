@@ -5,7 +5,7 @@ import type { Priority } from "#shared/config/topology.ts";
 import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
 import type { ClassShares } from "#shared/scaling/fleet-demand.ts";
 import { percentiles } from "../measure.ts";
-import { policies } from "../policies/catalogue.ts";
+import { noParts, policies } from "../policies/catalogue.ts";
 import { replay } from "../replay.ts";
 import type { Arrival } from "../workload.ts";
 import { flowStepMs } from "./day-run.ts";
@@ -99,7 +99,8 @@ export function checkHour(
   const { records } = replay({
     arrivals,
     fleet,
-    policy,
+    // The flow knows no hedges, levels or health: it is compared with a cell that has none.
+    policy: { ...policy, parts: noParts },
     seed,
     hasAdmission: true,
     fault: null,

@@ -163,6 +163,46 @@ describe("the step engine", () => {
     expect(engine.generatedOf(1, 30)).toBe(0);
   });
 
+  test("gives an aborted answer's memory to the next at the border of the step", ({ expect }) => {
+    const engine = anEngine({ kvTokens: 3_200 });
+    engine.submit(aPrompt(1, 2_000, 500), 0);
+    engine.finishRun();
+    engine.submit(aPrompt(2, 2_000, 1), 30);
+    // The steps of the first end at 22 (2,000 × 0.01 + 2), then after 10 + 1 + 2 + 2 each and a KV token more.
+    expect(engine.abort(1, 30)).toBe(2_000);
+    const seen = drain(engine);
+    expect(seen[0]?.atMs).toBeCloseTo(37, 6);
+    expect(timeOf(seen, "started", 2)).toBeCloseTo(37 + 22, 6);
+    expect(timeOf(seen, "finished", 1)).toBe(-1);
+    expect(engine.generatedOf(1, 100)).toBe(0);
+    expect(engine.load()).toStrictEqual({ running: 0, waiting: 0, kvShare: 0 });
+  });
+
+  test("counts what was computed for nothing, and keeps whole chunks of it", ({ expect }) => {
+    const engine = anEngine();
+    const chunks = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+    engine.submit(aPrompt(1, 5_000, 10, chunks), 0);
+    // 2,048 tokens in each of the first two steps; the second runs.
+    expect(engine.abort(1, 23)).toBe(4_096);
+    expect(drain(engine)).toHaveLength(1);
+    engine.submit(aPrompt(2, 5_000, 10, chunks), 100);
+    expect(engine.finishRun().admitted).toStrictEqual([{ id: 2, cachedTokens: 4_096 }]);
+  });
+
+  test("forgets an aborted prompt that waits, and lets those behind it in", ({ expect }) => {
+    const engine = anEngine({ kvTokens: 3_200 });
+    engine.submit(aPrompt(1, 1_600, 300), 0);
+    engine.submit(aPrompt(2, 3_000, 1), 1);
+    engine.submit(aPrompt(3, 500, 1), 1);
+    engine.finishRun();
+    expect(engine.load()).toMatchObject({ running: 1, waiting: 2 });
+    expect(engine.abort(2, 30)).toBe(0);
+    expect(engine.abort(2, 30)).toBe(0);
+    const seen = drain(engine);
+    expect(timeOf(seen, "started", 2)).toBe(-1);
+    expect(timeOf(seen, "finished", 3)).toBeLessThan(timeOf(seen, "finished", 1));
+  });
+
   test("agrees with the simulated engine that does every step", ({ expect }) => {
     const random = seededRandom(11);
     let atMs = 0;

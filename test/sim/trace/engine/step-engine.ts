@@ -49,6 +49,14 @@ export interface StepEngine {
   submit(request: SequenceRequest, nowMs: number): boolean;
   /** Ends the run that is due and begins the next. */
   finishRun(): RunOutcome;
+  /**
+   * Takes a sequence out: at once if it waits, else at the border of the step that runs; its memory is free from then on, and
+   * what it had computed of whole chunks stays cached. Gives the prompt tokens that were computed for it, those of the step
+   * that runs included; 0 for one that is not here.
+   */
+  abort(id: number, nowMs: number): number;
+  /** What its metrics would say. */
+  load(): { readonly running: number; readonly waiting: number; readonly kvShare: number };
   /** Tokens that a sequence has got. */
   generatedOf(id: number, nowMs: number): number;
   /** Every step takes `factor` times as long from the next border on. */
@@ -65,7 +73,11 @@ interface Sequence extends SequenceRequest {
   /** Tokens to compute before it decodes: the prompt, and after a preemption also what it had produced. */
   target: number;
   published: number;
+  /** Prompt tokens that were in the cache when it was admitted. */
+  found: number;
   isNew: boolean;
+  /** Aborted: it goes at the end of the step. */
+  isLeaving: boolean;
   ownBlocks: number;
   readonly shared: CachedChunk[];
 }
@@ -113,6 +125,7 @@ export function createStepEngine({ profile, concurrentMax, noise }: StepEngineCo
   let busyMs = 0;
   // The head waits for memory: until some is given back there is no need to look again.
   let isHeadBlocked = false;
+  let hasLeaving = false;
 
   function free(sequence: Sequence): void {
     for (let at = sequence.shared.length - 1; at >= 0; at -= 1) {
@@ -159,6 +172,7 @@ export function createStepEngine({ profile, concurrentMax, noise }: StepEngineCo
     sequence.target = target;
     sequence.published = sequence.shared.length;
     sequence.computed = sequence.published * chunkTokens;
+    sequence.found = sequence.computed;
     waiting.shift();
     running.push(sequence);
     return sequence;
@@ -275,7 +289,9 @@ export function createStepEngine({ profile, concurrentMax, noise }: StepEngineCo
         generated: 0,
         target: request.promptTokens,
         published: 0,
+        found: 0,
         isNew: true,
+        isLeaving: false,
         ownBlocks: 0,
         shared: [],
       };
@@ -296,6 +312,7 @@ export function createStepEngine({ profile, concurrentMax, noise }: StepEngineCo
       const started: number[] = [];
       const finished: number[] = [];
       const produce = (sequence: Sequence, tokens: number): void => {
+        if (sequence.isLeaving) return;
         sequence.generated += tokens;
         if (sequence.generated < sequence.outputTokens) return;
         finished.push(sequence.id);
@@ -311,12 +328,39 @@ export function createStepEngine({ profile, concurrentMax, noise }: StepEngineCo
         sequence.computed += tokens * steps;
         publish(sequence);
         if (sequence.computed < sequence.target) continue;
-        if (sequence.generated === 0) started.push(sequence.id);
+        if (sequence.generated === 0 && !sequence.isLeaving) started.push(sequence.id);
         produce(sequence, 1);
       }
+      if (hasLeaving)
+        for (const sequence of running.filter((one) => one.isLeaving)) leave(sequence);
+      hasLeaving = false;
       begin(startsAtMs + takenMs);
       return { admitted, started, finished, preempted };
     },
+    abort(id, nowMs) {
+      const sequence = sequences.get(id);
+      if (sequence === undefined) return 0;
+      sequences.delete(id);
+      const place = waiting.indexOf(sequence);
+      if (place >= 0) {
+        waiting.splice(place, 1);
+        isHeadBlocked = false;
+        // Who was behind it may fit.
+        if (place === 0) cutAt(nowMs);
+        return 0;
+      }
+      sequence.isLeaving = true;
+      hasLeaving = true;
+      cutAt(nowMs);
+      const now = run?.prefills.find((one) => one.sequence === sequence)?.tokens ?? 0;
+      const computed = sequence.computed + now * (run?.steps ?? 0);
+      return Math.max(0, Math.min(sequence.promptTokens, computed) - sequence.found);
+    },
+    load: () => ({
+      running: running.length,
+      waiting: waiting.length,
+      kvShare: 1 - cache.available() / cache.blocks,
+    }),
     generatedOf(id, nowMs) {
       const sequence = sequences.get(id);
       if (sequence === undefined) return 0;
@@ -333,6 +377,7 @@ export function createStepEngine({ profile, concurrentMax, noise }: StepEngineCo
       waiting.length = 0;
       running.length = 0;
       isHeadBlocked = false;
+      hasLeaving = false;
       cache.clear();
     },
     busyMs: () => busyMs,

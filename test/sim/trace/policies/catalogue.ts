@@ -20,13 +20,46 @@ export interface PolicyEntry {
   readonly staleSeconds: number;
   /** Whether observed / predicted corrects predictions. */
   readonly hasErrorRatio: boolean;
+  /** What a whole cell does beside choosing; without classes (`--mix`) it does none of it. */
+  readonly parts: CellParts;
 }
+
+/** Parts of a cell that can be switched off. */
+export interface CellParts {
+  /** Late tries are given up. */
+  readonly hasTimeouts: boolean;
+  /** A second shard is asked when the first one is late. */
+  readonly hasHedges: boolean;
+  /** Degradation levels. */
+  readonly hasLevels: boolean;
+  /** Weights from answers, health checks and synthetic prompts. */
+  readonly hasHealth: boolean;
+}
+
+/** A whole cell, as production is. */
+export const allParts: CellParts = {
+  hasTimeouts: true,
+  hasHedges: true,
+  hasLevels: true,
+  hasHealth: true,
+};
+
+/** A cell that only chooses, counts and queues. */
+export const noParts: CellParts = {
+  hasTimeouts: false,
+  hasHedges: false,
+  hasLevels: false,
+  hasHealth: false,
+};
 
 function meridian(change: Partial<SelectionPolicy>, isCacheBlind = false): PolicyEntry["make"] {
   return (numbers) => {
-    const policy = { ...numbers, ...change };
+    const calm = { ...numbers, ...change };
+    const { loadBoundCrowded } = numbers;
+    const crowded = { ...numbers, loadBound: loadBoundCrowded, ...change };
     return {
-      choose({ shards, cachedTokens, prompt, eligible }, random) {
+      choose({ shards, cachedTokens, prompt, eligible, level }, random) {
+        const policy = level >= 2 ? crowded : calm;
         const known = isCacheBlind ? [] : cachedTokens;
         const asked = isCacheBlind ? { ...prompt, homeShard: null, affinityKey: "" } : prompt;
         const input = { candidates: shards, cachedTokens: known, prompt: asked };
@@ -40,7 +73,7 @@ function meridian(change: Partial<SelectionPolicy>, isCacheBlind = false): Polic
 }
 
 function entry(make: PolicyEntry["make"], change: Partial<PolicyEntry> = {}): PolicyEntry {
-  return { make, staleSeconds: 0, hasErrorRatio: true, ...change };
+  return { make, staleSeconds: 0, hasErrorRatio: true, parts: allParts, ...change };
 }
 
 /** What `--policy all` compares. */
@@ -66,4 +99,12 @@ export const ablations: Readonly<Record<string, PolicyEntry>> = {
   "meridian-stale-1": entry(meridian({}), { staleSeconds: 1 }),
   "meridian-stale-5": entry(meridian({}), { staleSeconds: 5 }),
   "meridian-stale-30": entry(meridian({}), { staleSeconds: 30 }),
+};
+
+/** Ours with one part of the cell switched off each; they differ only where a cell is whole, with `--mix`. */
+export const cellAblations: Readonly<Record<string, PolicyEntry>> = {
+  "meridian-no-timeouts": entry(meridian({}), { parts: { ...allParts, hasTimeouts: false } }),
+  "meridian-no-hedge": entry(meridian({}), { parts: { ...allParts, hasHedges: false } }),
+  "meridian-no-levels": entry(meridian({}), { parts: { ...allParts, hasLevels: false } }),
+  "meridian-no-health": entry(meridian({}), { parts: { ...allParts, hasHealth: false } }),
 };

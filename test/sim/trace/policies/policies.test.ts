@@ -3,14 +3,15 @@ import { seededRandom } from "#dev/simulated-engine/model/step-time.ts";
 import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
 import type { PromptDemand, ShardState } from "#shared/routing/shard-state.ts";
 import { aPrompt, aShard } from "#test/unit/shared/routing/shards.ts";
-import { ablations, policies } from "./catalogue.ts";
-import type { RoutingPolicy } from "./policy.ts";
+import { ablations, allParts, cellAblations, policies } from "./catalogue.ts";
+import type { PolicyQuestion, RoutingPolicy } from "./policy.ts";
 
 interface Asked {
   readonly shards?: readonly ShardState[];
   readonly eligible?: readonly number[];
   readonly cachedTokens?: readonly number[];
   readonly prompt?: Partial<PromptDemand>;
+  readonly level?: PolicyQuestion["level"];
 }
 
 const four = ["a", "b", "c", "d"].map((id) => aShard(id));
@@ -23,13 +24,15 @@ function make(name: string): RoutingPolicy {
 
 /** Answers of one policy to the same question, by shard. */
 function answers(name: string, asked: Asked, times: number): readonly number[] {
-  const { cachedTokens = [], prompt = {}, shards = four } = asked;
+  const { cachedTokens = [], level = 0, prompt = {}, shards = four } = asked;
   const eligible = asked.eligible ?? shards.map((_, index) => index);
   const policy = make(name);
   const random = seededRandom(5);
   return Array.from(
     { length: times },
-    () => policy.choose({ shards, eligible, cachedTokens, prompt: aPrompt(prompt) }, random).index,
+    () =>
+      policy.choose({ shards, eligible, cachedTokens, prompt: aPrompt(prompt), level }, random)
+        .index,
   );
 }
 
@@ -168,6 +171,26 @@ describe("ours and its parts", () => {
     const asked = { ...warm, shards: [aShard("a", loaded), ...rest] };
     expect(answers("meridian", asked, 1)).not.toStrictEqual([0]);
     expect(answers("meridian-no-bound", asked, 1)).toStrictEqual([0]);
+  });
+
+  test("spares no shard for the sake of a cache from level 2 on", ({ expect }) => {
+    const loaded = { inFlight: 2, workTokens: 900_000 };
+    const rest = ["b", "c", "d", "e", "f"].map((id) =>
+      aShard(id, { inFlight: 2, workTokens: 300_000 }),
+    );
+    const asked = { ...warm, shards: [aShard("a", loaded), ...rest] };
+    const taken = ([0, 1, 2, 4] as const).map((level) =>
+      answers("meridian", { ...asked, level }, 1),
+    );
+    expect(taken.map(([index]) => index === 0)).toStrictEqual([true, true, false, false]);
+  });
+
+  test("each ablation of the cell lacks one part, and the whole lacks none", ({ expect }) => {
+    expect(policies["meridian"]?.parts).toStrictEqual(allParts);
+    for (const { parts } of Object.values(cellAblations))
+      expect(Object.values(parts).filter((has) => !has)).toHaveLength(1);
+    const missing = Object.values(cellAblations).map(({ parts }) => JSON.stringify(parts));
+    expect(new Set(missing).size).toBe(Object.keys(allParts).length);
   });
 
   test("stale views and a missing error ratio are told apart from the whole", ({ expect }) => {

@@ -1,3 +1,4 @@
+import type { DegradationLevel } from "#shared/overload/level-policy.ts";
 import type { SelectionReason } from "#shared/routing/score-shard.ts";
 import type { PromptDemand, ShardState } from "#shared/routing/shard-state.ts";
 
@@ -9,6 +10,8 @@ export interface PolicyQuestion {
   /** Tokens of the prompt that each shard is thought to hold, by position. */
   readonly cachedTokens: readonly number[];
   readonly prompt: PromptDemand;
+  /** Degradation level of the cell. */
+  readonly level: DegradationLevel;
 }
 
 /** A shard by position. `reason` is for the home's next place; policies without one give `best`. */
