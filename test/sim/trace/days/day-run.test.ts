@@ -26,6 +26,7 @@ const offers = [
   dayOffer("firm"),
   dayOffer("spot-a", spotChange),
   dayOffer("spot-b", spotChange),
+  dayOffer("spot-c", spotChange),
   dayOffer("burst", {
     kind: "burst",
     usdPerHour: 4_000,
@@ -99,7 +100,7 @@ describe("days under a scaler", { timeout: 60_000 }, () => {
 
   test("burst replicas shorten what a jump costs in waiting", () => {
     const coldStart = { medianSeconds: 400, sigma: 0, slowShare: 0, slowMedianSeconds: 400 };
-    const [, , , burst] = offers;
+    const [, , , , burst] = offers;
     const slow = [dayOffer("firm", { coldStart }), ...(burst === undefined ? [] : [burst])];
     const rates = wave(2).rates.map((rate, at) => (at > 216 ? 9 * rate : rate));
     const change = { days: { ...wave(2), rates }, offers: slow };
