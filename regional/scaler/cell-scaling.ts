@@ -208,7 +208,11 @@ export function createCellScaling(options: CellScalingOptions): CellScaling {
     platformOf,
     nowMs,
     monotonicMs,
-    policy: { ...defaultScalePolicy, forecastStepMs: 1_000 * scaling.forecastStepSeconds },
+    policy: {
+      ...defaultScalePolicy,
+      forecastStepMs: 1_000 * scaling.forecastStepSeconds,
+      plan: { ...defaultScalePolicy.plan, shrinkWindowMs: 1_000 * scaling.shrinkAfterSeconds },
+    },
     observer: createObserver(options, scaling.pools, () => scaler.plans()),
   });
   return {

@@ -11,6 +11,8 @@ const replicas = z.int().min(0).max(1_000);
 
 /** Demand of one step makes one value of the forecast: 10 minutes, as its back-test has it (docs/capacity.md). */
 const forecastStepSecondsDefault = 600;
+/** How long less must have been enough before anything goes: 10 minutes, as the routing rules for scaling have it. */
+const shrinkAfterSecondsDefault = 600;
 /** A SageMaker instance with an 8B model and a container cache, P50 (AWS, June 2026); what is measured replaces it. */
 const coldStartSecondsDefault = 260;
 /** A pool that starts slower may not go to zero: nobody waits longer than this for a first token. */
@@ -32,6 +34,8 @@ const poolSchema = z.strictObject({
 export const scalingSchema = z.strictObject({
   mode: z.enum(["plan-only", "act"]),
   forecastStepSeconds: z.int().min(1).max(3_600).optional(),
+  /** How long less must have been enough before anything goes; shorter where a start takes seconds. At least the minute of one step. */
+  shrinkAfterSeconds: z.int().min(60).max(3_600).optional(),
   pools: z.record(name, poolSchema),
 });
 
@@ -62,6 +66,7 @@ export interface PoolDescription {
 export interface RegionScaling {
   readonly mode: ScalingFile["mode"];
   readonly forecastStepSeconds: number;
+  readonly shrinkAfterSeconds: number;
   readonly pools: readonly PoolDescription[];
 }
 
@@ -78,16 +83,16 @@ function platformOf(file: TopologyFile, pool: PoolFile): PoolPlatform {
 
 /** The scaling of each region that has any. */
 export function describeScaling(file: TopologyFile): ReadonlyMap<RegionId, RegionScaling> {
-  const described = Object.entries(file.scaling ?? {}).map(
-    ([region, { forecastStepSeconds = forecastStepSecondsDefault, mode, pools }]) => {
-      const scaling: RegionScaling = {
-        mode,
-        forecastStepSeconds,
-        pools: Object.entries(pools).map(([id, pool]) => describePool(file, id, pool)),
-      };
-      return [region as RegionId, scaling] as const;
-    },
-  );
+  const described = Object.entries(file.scaling ?? {}).map(([region, given]) => {
+    const { mode, pools } = given;
+    const scaling: RegionScaling = {
+      mode,
+      forecastStepSeconds: given.forecastStepSeconds ?? forecastStepSecondsDefault,
+      shrinkAfterSeconds: given.shrinkAfterSeconds ?? shrinkAfterSecondsDefault,
+      pools: Object.entries(pools).map(([id, pool]) => describePool(file, id, pool)),
+    };
+    return [region as RegionId, scaling] as const;
+  });
   return new Map(described);
 }
 

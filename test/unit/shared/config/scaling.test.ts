@@ -35,6 +35,7 @@ describe("scaling in the topology", () => {
         {
           mode: "act",
           forecastStepSeconds: 600,
+          shrinkAfterSeconds: 600,
           pools: [
             {
               id: "llama",
@@ -52,6 +53,20 @@ describe("scaling in the topology", () => {
           ],
         },
       ],
+    ]);
+  });
+
+  it("waits as long as it says before anything goes, a minute at least", () => {
+    const within = (shrinkAfterSeconds: number) => {
+      const file = fileWith({ llama: pool });
+      const scaling = (file["scaling"] as Record<string, object>)["eu-west-1"];
+      return { ...file, scaling: { "eu-west-1": { ...scaling, shrinkAfterSeconds } } };
+    };
+    expect([...topologyOf(within(60)).scaling.values()]).toMatchObject([
+      { shrinkAfterSeconds: 60 },
+    ]);
+    expect(problemsOf(within(59)).map(({ path }) => path)).toStrictEqual([
+      "scaling.eu-west-1.shrinkAfterSeconds",
     ]);
   });
 
