@@ -1,5 +1,4 @@
-import { createHmac, createSecretKey, hash } from "node:crypto";
-import type { KeyObject } from "node:crypto";
+import { hash } from "node:crypto";
 import {
   judgeSignedCall,
   nonceKeptMs,
@@ -9,6 +8,7 @@ import {
 } from "#shared/protocol/internal/signature.ts";
 import type { CellId } from "#shared/residency/brands.ts";
 import type { CallVerifier } from "../ports/call-verifier.ts";
+import { createHmacSha256 } from "./hmac-sha256.ts";
 
 /** Whose calls a cell takes, and since when. */
 export interface CallVerifierOptions {
@@ -25,12 +25,14 @@ export interface CallVerifierOptions {
 const keysMax = 2;
 
 /** @throws RangeError for a key that is not 64 hex digits: Buffer would cut it short without a word. */
-function importKeys(keys: ReadonlyMap<string, string>): ReadonlyMap<string, KeyObject> {
+function importKeys(
+  keys: ReadonlyMap<string, string>,
+): ReadonlyMap<string, (text: string) => string> {
   if (keys.size > keysMax) throw new RangeError(`at most ${keysMax} keys, got ${keys.size}`);
-  const imported = new Map<string, KeyObject>();
+  const imported = new Map<string, (text: string) => string>();
   for (const [id, hex] of keys) {
     if (!/^[0-9a-f]{64}$/.test(hex)) throw new RangeError(`key ${id} is not 64 hex digits`);
-    imported.set(id, createSecretKey(hex, "hex"));
+    imported.set(id, createHmacSha256(Buffer.from(hex, "hex")));
   }
   return imported;
 }
@@ -63,14 +65,14 @@ export function createCallVerifier(options: CallVerifierOptions): CallVerifier {
       const read = readSignedCall(header, method, pathWithQuery, cell);
       if (read === null) return { ok: false, reason: "malformed" };
       const { call, signature } = read;
-      const key = keys.get(call.keyId);
-      if (key === undefined) return { ok: false, reason: "unknownKey" };
+      const hmac = keys.get(call.keyId);
+      if (hmac === undefined) return { ok: false, reason: "unknownKey" };
       const now = nowMs();
       const verdict = judgeSignedCall(
         call,
         {
           signature,
-          expected: createHmac("sha256", key).update(signatureInput(call)).digest("hex"),
+          expected: hmac(signatureInput(call)),
           actualBodySha256: () => hash("sha256", body, "hex"),
         },
         { startedAtMs: acceptedFromMs, seenBefore: nonces.has(call.nonce) },
