@@ -6,6 +6,7 @@ import { healthRoutes } from "./routes/health.ts";
 import { historyRoutes } from "./routes/history.ts";
 import { prewarmRoutes } from "./routes/prewarm.ts";
 import { respondError } from "./routes/respond.ts";
+import { headerCount } from "./routes/signed-call.ts";
 import { turnRoutes } from "./routes/turns.ts";
 
 /** Headers of one call; more are refused (reliability page, 9.4). Bytes are bounded by the server. */
@@ -15,7 +16,7 @@ const headersMax = 100;
 export function createCellApp(deps: CellDeps): Hono {
   const app = new Hono();
   app.use(async (context, next) => {
-    if ([...context.req.raw.headers.keys()].length <= headersMax) return next();
+    if (headerCount(context) <= headersMax) return next();
     return respondError({ code: "headers_too_large", message: "The call has too many headers." });
   });
   app.route("/", healthRoutes(deps));

@@ -1,3 +1,4 @@
+import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import { respondError } from "./respond.ts";
 import type { CellDeps } from "./cell-deps.ts";
@@ -24,15 +25,28 @@ export async function openSignedCall(context: Context, deps: CellDeps): Promise<
     return refuse({ code: "invalid_request", message: "The call's body broke off." });
   }
   const path = request.url.slice(request.url.indexOf("/", request.url.indexOf("//") + 2));
-  const proof = deps.verifier.verify(
-    (name) => request.headers.get(name),
-    request.method,
-    path,
-    body,
-  );
+  const proof = deps.verifier.verify(headerOf(context), request.method, path, body);
   if (proof.ok) return { ok: true, body };
   deps.log("warn", "call_refused", { reason: proof.reason, method: request.method });
   return refuse({ code: "invalid_api_key", message: "The call is not signed for this cell." });
+}
+
+/** Reads a call's headers where the server has them: the web's object of them is made, each checked, when it is first asked. */
+export function headerOf({ env, req }: Context): (name: string) => string | null | undefined {
+  const { incoming } = (env ?? {}) as Partial<HttpBindings>;
+  if (incoming === undefined) return (name) => req.raw.headers.get(name);
+  return (name) => {
+    const value = incoming.headers[name];
+    return typeof value === "string" ? value : null;
+  };
+}
+
+/** How many headers a call has. */
+export function headerCount({ env, req }: Context): number {
+  const { incoming } = (env ?? {}) as Partial<HttpBindings>;
+  return incoming === undefined
+    ? [...req.raw.headers.keys()].length
+    : incoming.rawHeaders.length / 2;
 }
 
 function refuse(error: Parameters<typeof respondError>[0]): SignedCallResult {

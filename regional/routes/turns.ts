@@ -7,7 +7,7 @@ import { continueTrace } from "#shared/telemetry/traceparent.ts";
 import type { RunningTurn } from "../turns/running-turn.ts";
 import type { CellDeps } from "./cell-deps.ts";
 import { placeHeaders, respondError, respondJson } from "./respond.ts";
-import { openSignedCall, readJson } from "./signed-call.ts";
+import { headerOf, openSignedCall, readJson } from "./signed-call.ts";
 import { answerTurn, followTurn, stopTurn } from "./turn-answer.ts";
 
 /** Another attempt of the turn holds it; the caller stops. */
@@ -28,7 +28,7 @@ export function turnRoutes(deps: CellDeps): Hono {
     if (!read.ok) return respondError(read.error);
     const { request } = read;
     const trace = continueTrace(
-      context.req.header("traceparent") ?? "",
+      headerOf(context)("traceparent") ?? "",
       deps.random.hex(16),
       deps.random.hex(8),
     );
