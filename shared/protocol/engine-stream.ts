@@ -175,6 +175,7 @@ export function createEngineStreamReader(options: EngineStreamOptions): EngineSt
   let isInvalid = false;
   let template: TextTemplate | null = null;
   let lessons = 0;
+  let texts = 0;
 
   function addEvent({ data, event }: SseEvent, to: EngineEvent[]): InvalidReason | null {
     hasEvents = true;
@@ -206,6 +207,9 @@ export function createEngineStreamReader(options: EngineStreamOptions): EngineSt
   /** Learns from the pieces that say most: those of a stream that interleaves choices have more than one shape. */
   function learn(data: string, event: EngineEvent | undefined): void {
     if (event?.kind !== "delta" || lessons >= lessonsMax || onlyText(event) === null) return;
+    texts += 1;
+    // The first names the role beside its text; an answer of one piece has nothing to be learned for.
+    if (texts === 1) return;
     lessons += 1;
     template = learnTemplate(data, event, readText) ?? template;
   }

@@ -48,7 +48,9 @@ describe("events that are like the one before", () => {
         const event = (text: string) => `data: ${prefix}${text}${suffix}\n\n`;
         const alone = createEngineStreamReader({ path, choices: 1, model: null });
         const behind = createEngineStreamReader({ path, choices: 1, model: null });
-        expect(behind.push(event("word"))).toEqual([{ kind: "delta", choice: 0, text: "word" }]);
+        for (const text of ["word", "words"]) {
+          expect(behind.push(event(text))).toEqual([{ kind: "delta", choice: 0, text }]);
+        }
         expect(behind.push(event(middle))).toEqual(alone.push(event(middle)));
       }),
       { numRuns: 500 },
