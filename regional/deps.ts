@@ -179,6 +179,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     policy: queuePolicy,
     hasNeighbour: (model) => hasNeighbour(config, model),
     warmth: warming.warmth,
+    level: () => level.level(),
     onRefused: (model, priority, reason) => refusals.add({ model, class: priority, reason }),
   });
   const overload = createOverload({

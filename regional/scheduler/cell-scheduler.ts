@@ -2,6 +2,8 @@ import { ModelAdmission } from "#shared/admission/model-admission.ts";
 import type { DispatchVerdict, NextTurn } from "#shared/admission/model-queue.ts";
 import type { QueuePolicy } from "#shared/admission/queue-policy.ts";
 import type { RefusalReason } from "#shared/admission/refusal.ts";
+import { keepsRoomAbove } from "#shared/overload/level-switches.ts";
+import type { DegradationLevel } from "#shared/overload/level-policy.ts";
 import type { Queued, QueuedTurn } from "#shared/admission/tenant-line.ts";
 import { meetCold } from "#shared/warming/meet-cold.ts";
 import { priorities } from "#shared/config/topology.ts";
@@ -31,6 +33,8 @@ export interface SchedulerOptions {
   readonly hasNeighbour?: (model: string) => boolean;
   /** What is known beyond this cell's shards, and who starts them; left out: nobody does, and no other cell runs any. */
   readonly warmth?: Warmth;
+  /** Degradation level of the cell; 0 by default. */
+  readonly level?: () => DegradationLevel;
   /** Told of every turn that is not dispatched. */
   readonly onRefused?: (model: string, priority: Priority, reason: RefusalReason) => void;
 }
@@ -73,7 +77,12 @@ type NotChosen =
 /** The scheduler of one cell. */
 export function createScheduler(options: SchedulerOptions): CellScheduler {
   const { book, clock, random, policy } = options;
-  const { hasNeighbour = () => true, onRefused = () => {}, warmth = noWarmth } = options;
+  const {
+    level = () => 0,
+    hasNeighbour = () => true,
+    onRefused = () => {},
+    warmth = noWarmth,
+  } = options;
   const models = new Map<string, ModelAdmission<Waiter>>();
   for (const { model } of book.statuses(clock.nowMs())) {
     models.set(model, new ModelAdmission<Waiter>(policy));
@@ -425,7 +434,8 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
       for (const [model, admission] of models) {
         // Those that wait for a start wait for no other turn: theirs is no long queue.
         if (admission.queue.length === 0 || !isCold(model)) {
-          for (const queued of admission.tick(clock.nowMs(), () => freeSlots(model))) {
+          const isCrowded = keepsRoomAbove(level());
+          for (const queued of admission.tick(clock.nowMs(), () => freeSlots(model), isCrowded)) {
             evict(admission, queued, "longQueue");
           }
         }

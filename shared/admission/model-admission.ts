@@ -197,8 +197,12 @@ export class ModelAdmission<T> {
     if (isAnswered) this.#hasServed = true;
   }
 
-  /** Takes note of the time: long queues, the share to shed. Returns the turns to drop, which it has taken out. */
-  tick(nowMs: number, freeSlots: () => number): readonly Queued<T>[] {
+  /**
+   * Takes note of the time: long queues, the share to shed. Returns the turns to drop, which it has taken out. `isCrowded`: the
+   * cell's level keeps what is kept for more important classes free, though the queue is short, because it refuses those that
+   * would make it long.
+   */
+  tick(nowMs: number, freeSlots: () => number, isCrowded = false): readonly Queued<T>[] {
     if (this.queue.length === 0) this.#backlogSinceMs = null;
     // Those that wait for the first shard to come up wait for no other turn.
     if (this.isStarting) return [];
@@ -215,7 +219,8 @@ export class ModelAdmission<T> {
       );
     }
     this.queue.setOverloaded(
-      (["critical", "interactive", "standard"] as const).some((one) => this.isOverloaded(one)),
+      isCrowded ||
+        (["critical", "interactive", "standard"] as const).some((one) => this.isOverloaded(one)),
     );
     const dropped = cuttable.flatMap((priority) => this.#cut(priority, nowMs));
     this.#stepShed(before, nowMs, freeSlots);

@@ -14,6 +14,15 @@ export function mayPrewarm(level: DegradationLevel): boolean {
   return level < 1;
 }
 
+/**
+ * Whether no class borrows the room that is kept for those above it. A level refuses turns before they wait, so that the queue
+ * which ends the borrowing otherwise does not grow: the interactive class filled the shards, and the critical one waited
+ * (docs/simulation.md).
+ */
+export function keepsRoomAbove(level: DegradationLevel): boolean {
+  return level >= 2;
+}
+
 /** Whether a cell that defers batch turns has room for one now. */
 export function hasBatchRoom(
   { queueDelay, saturation }: Pick<LevelInputs, "queueDelay" | "saturation">,

@@ -1,5 +1,6 @@
 import { seededRandom } from "#dev/simulated-engine/model/step-time.ts";
 import { chunkTokens } from "#dev/capacity/request-trace.ts";
+import type { DegradationLevel } from "#shared/overload/level-policy.ts";
 import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
 import { createCellHealth } from "./cell-health.ts";
 import type { HealthReport } from "./cell-health.ts";
@@ -81,19 +82,21 @@ export function replay(input: ReplayInput): ReplayResult {
     createSimShard(shard, seededRandom(input.seed * 1_009 + index)),
   );
   const events = createEventQueue();
-  const waiting = createWaitingRoom(random, () =>
+  // A level that is switched off is still watched.
+  const level = (): DegradationLevel => (parts.hasLevels ? overload.level() : 0);
+  const freeSlots = (): number =>
     shards.reduce(
       (sum, { state }) => sum + Math.max(0, state.concurrentRequestsMax - state.inFlight),
       0,
-    ),
-  );
+    );
+  const waiting = createWaitingRoom(random, freeSlots, level);
   const cell = createSimCell({
     shards,
     policy: input.policy,
     numbers: defaultSelectionPolicy,
     random,
     healthOf: (shard) => health.weightOf(shard),
-    level: () => overload.level(),
+    level,
   });
   const overload = createCellOverload({
     shards,
@@ -119,6 +122,7 @@ export function replay(input: ReplayInput): ReplayResult {
     demand,
     waiting,
     overload,
+    level,
     events,
     random,
     isWhole: hasAdmission,

@@ -13,6 +13,7 @@ import type { LateContext } from "#shared/conversation/turn-lateness.ts";
 import { defaultTurnPolicy } from "#shared/conversation/turn-policy.ts";
 import type { TurnPolicy } from "#shared/conversation/turn-policy.ts";
 import { defaultHedgePolicy } from "#shared/overload/hedge-budget.ts";
+import type { DegradationLevel } from "#shared/overload/level-policy.ts";
 import { defaultTryPlanPolicy } from "#shared/overload/try-plan.ts";
 import { TurnBudgets } from "#shared/overload/turn-budgets.ts";
 import type { CellOverload } from "./cell-overload.ts";
@@ -77,6 +78,7 @@ export interface SimTriesOptions {
   readonly demand: SimDemand;
   readonly waiting: WaitingRoom;
   readonly overload: CellOverload;
+  readonly level: () => DegradationLevel;
   readonly events: EventQueue;
   readonly random: () => number;
   /** Whether it is a whole cell: with classes, a queue, budgets, and these parts. */
@@ -100,7 +102,7 @@ const patientPolicy: TurnPolicy = {
 
 /** Makes the tries of a replay that has not begun. */
 export function createSimTries(options: SimTriesOptions): SimTries {
-  const { cell, demand, events, isWhole, notes, overload, parts, random, shards, waiting } =
+  const { cell, demand, events, isWhole, level, notes, overload, parts, random, shards, waiting } =
     options;
   const policy = parts.hasTimeouts ? defaultTurnPolicy : patientPolicy;
   const budgets = new TurnBudgets(defaultHedgePolicy, defaultTryPlanPolicy, 0);
@@ -311,7 +313,7 @@ export function createSimTries(options: SimTriesOptions): SimTries {
 
   function mayHedge(turn: SimTurn, nowMs: number): boolean {
     if (!parts.hasHedges) return false;
-    const load = { level: overload.level(), saturation: overload.inputs().saturation };
+    const load = { level: level(), saturation: overload.inputs().saturation };
     const verdict = budgets.judgeHedge(hedgeCandidateOf(turn), load, nowMs);
     if (verdict === "level" && !turn.wasHedgeHeld) {
       turn.wasHedgeHeld = true;

@@ -5,6 +5,8 @@ import { defaultQueuePolicy } from "#shared/admission/queue-policy.ts";
 import type { Queued, QueuedTurn } from "#shared/admission/tenant-line.ts";
 import { priorities } from "#shared/config/topology.ts";
 import type { Priority } from "#shared/config/topology.ts";
+import type { DegradationLevel } from "#shared/overload/level-policy.ts";
+import { keepsRoomAbove } from "#shared/overload/level-switches.ts";
 import { queueDelayOf } from "#shared/overload/queue-delay.ts";
 
 /** What of an arrival decides whether it is shed. */
@@ -52,8 +54,12 @@ interface Waiter {
 /** How often the queue takes note of the time at most, ms; the product does ten times a second. */
 const tickMs = 100;
 
-/** Makes an empty room with the product's bounds. `freeSlots`: of all shards. */
-export function createWaitingRoom(random: () => number, freeSlots: () => number): WaitingRoom {
+/** Makes an empty room with the product's bounds. `freeSlots`: of all shards; `level`: of the cell. */
+export function createWaitingRoom(
+  random: () => number,
+  freeSlots: () => number,
+  level: () => DegradationLevel,
+): WaitingRoom {
   const admission = new ModelAdmission<Waiter>(defaultQueuePolicy);
   const { queue } = admission;
   /** When somebody's time is up next; nobody is looked for before. */
@@ -64,7 +70,7 @@ export function createWaitingRoom(random: () => number, freeSlots: () => number)
   function note(nowMs: number): readonly Queued<Waiter>[] {
     if (nowMs - tickedAtMs < tickMs) return [];
     tickedAtMs = nowMs;
-    return admission.tick(nowMs, freeSlots);
+    return admission.tick(nowMs, freeSlots, keepsRoomAbove(level()));
   }
 
   return {

@@ -231,3 +231,26 @@ describe("the waiting room", () => {
     expect(answer(askForSlot(run))).toBe("unhealthy");
   });
 });
+
+describe("a scheduler at a degradation level", () => {
+  const levels = [
+    [1, "chosen"],
+    [2, "waits"],
+  ] as const;
+  for (const [level, tenth] of levels)
+    it(`at level ${level}: the last tenth of the slots ${tenth === "waits" ? "is kept for the critical class, though nobody waits" : "may be borrowed"}`, ({
+      expect,
+    }) => {
+      const run = aSchedulerRun({ slots: 10, policy: patient, options: { level: () => level } });
+      // Not the first of its model any more: a scheduler that has answered nobody keeps no order yet.
+      slotOf(askForSlot(run)).release(succeeded, nothing);
+      pass(run, 100);
+      const nine = Array.from({ length: 9 }, () => answer(askForSlot(run)));
+      expect(new Set(nine)).toStrictEqual(new Set(["chosen"]));
+      const asked = askForSlot(run);
+      expect(answer(asked)).toBe(tenth);
+      asked.cancel();
+      if (tenth === "waits")
+        expect(answer(askForSlot(run, { priority: "critical" }))).toBe("chosen");
+    });
+});
