@@ -246,6 +246,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     shards: ownShards,
     statuses: () => book.statuses(clock.nowMs()),
     speedOf: (shard) => book.speedOf(shard),
+    startsMsOf: (shard) => warming.lives.startsMs(shard),
     queues: () => queue.queues(),
     store: scalingStore,
     platformOf: (pool) => platforms.of(pool),

@@ -40,6 +40,8 @@ export interface CellScalingOptions {
   readonly shards: readonly ShardDescription[];
   readonly statuses: () => readonly ShardStatus[];
   readonly speedOf: (shard: ShardId) => ShardSpeed;
+  /** How long the last cold starts of a shard took, ms. */
+  readonly startsMsOf: (shard: ShardId) => readonly number[];
   readonly queues: () => readonly QueueStatus[];
   /** Null: there is no database, and so no scaler. */
   readonly store: ScalingStore | null;
@@ -55,7 +57,7 @@ export interface CellScalingOptions {
 }
 
 function createMeter(options: CellScalingOptions): DemandMeter {
-  const { clock, queues, shards, speedOf, statuses } = options;
+  const { clock, queues, shards, speedOf, startsMsOf, statuses } = options;
   const replicaOf = (model: string): ReplicaSpeed | null => {
     const shard = shards.find((one) => one.model === model);
     if (shard === undefined) return null;
@@ -78,6 +80,11 @@ function createMeter(options: CellScalingOptions): DemandMeter {
       statuses()
         .filter((shard) => shard.model === model && shard.isUsable)
         .map(({ id }) => id),
+    startsOf: (model) =>
+      shards
+        .filter((shard) => shard.model === model)
+        .map(({ id }) => ({ shard: id, ms: [...startsMsOf(id)] }))
+        .filter(({ ms }) => ms.length > 0),
     clock,
   });
 }
@@ -131,6 +138,15 @@ function createObserver(
           gauge.set({ pool, kind: "there" }, there);
           gauge.set({ pool, kind: "planned" }, replicas);
         }
+      }
+    },
+  );
+  metrics.gauge(
+    "meridian_scaler_start_seconds",
+    "Time from asking for a replica of a pool to its first answer that the plan counts with.",
+    (gauge) => {
+      for (const plan of plans()) {
+        for (const { pool, startSeconds } of plan.pools) gauge.set({ pool }, startSeconds);
       }
     },
   );

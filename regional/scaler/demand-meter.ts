@@ -33,6 +33,8 @@ export interface DemandMeterOptions {
   readonly waitingOf: (model: string) => ReadonlyMap<Priority, number>;
   /** Shards of the model that answer. */
   readonly readyOf: (model: string) => readonly string[];
+  /** The last cold starts of the cell's shards of the model. */
+  readonly startsOf: (model: string) => DemandReport["starts"];
   readonly clock: Clock;
 }
 
@@ -97,7 +99,7 @@ function isFirstChoice({ attempt, hop, resume }: Offered): boolean {
 
 /** The meter of one cell. Memory is bounded by its models. */
 export function createDemandMeter(options: DemandMeterOptions): DemandMeter {
-  const { clock, readyOf, replicaOf, waitingOf } = options;
+  const { clock, readyOf, replicaOf, startsOf, waitingOf } = options;
   const meters = new Map<string, ModelMeter>(
     options.models.map((model) => [
       model,
@@ -184,6 +186,7 @@ export function createDemandMeter(options: DemandMeterOptions): DemandMeter {
             firstTokens: meter.first.sum(windowSeconds, nowMs),
             lateTokens: meter.late.sum(windowSeconds, nowMs),
             readyShards: [...readyOf(model)],
+            starts: startsOf(model),
           },
         };
       });

@@ -146,6 +146,8 @@ export function createScaler(options: ScalerOptions): Scaler {
     const pools = scaling.pools.filter((pool) => pool.model === model);
     const seen = await Promise.all(pools.map((pool) => see(pool, readyShards)));
     const plannedAtMs = nowMs();
+    // A start that was measured is no older for its cell being away.
+    const starts = [...reports.values()].flatMap(({ report }) => report.starts);
     const fixed: Record<string, number> = {};
     for (const { id, zone } of options.fixedShards.get(model) ?? [])
       if (readyShards.has(id)) fixed[zone] = (fixed[zone] ?? 0) + 1;
@@ -159,6 +161,9 @@ export function createScaler(options: ScalerOptions): Scaler {
           ...pool,
           seen: seen[index] ?? null,
           isOrdered: acts && options.platformOf(pool) !== null,
+          startsMs: starts
+            .filter(({ shard }) => pool.shards.some((id) => id === shard))
+            .flatMap(({ ms }) => ms),
         })),
         fixed,
       },

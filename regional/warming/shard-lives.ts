@@ -24,6 +24,8 @@ export interface ShardLives {
   isServerless(shard: ShardId): boolean;
   /** How long its next cold start is expected to take, ms. */
   coldStartMs(shard: ShardId): number;
+  /** How long its last cold starts took, ms. */
+  startsMs(shard: ShardId): readonly number[];
   /** How long nobody has asked it, ms; 0 while a prompt runs. */
   idleMs(shard: ShardId, nowMs: number): number;
 }
@@ -72,6 +74,7 @@ export function createShardLives(options: ShardLivesOptions): ShardLives {
       const { policy, state } = lifeOf(shard);
       return coldStartMsOf(state, policy);
     },
+    startsMs: (shard) => lifeOf(shard).state.startsMs,
     idleMs(shard, nowMs) {
       const { activeAtMs, running } = lifeOf(shard).state;
       return running > 0 ? 0 : Math.max(0, nowMs - activeAtMs);

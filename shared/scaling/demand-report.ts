@@ -11,11 +11,21 @@ const schema = z.strictObject({
   lateTokens: z.int().min(0),
   firstTokens: z.int().min(0),
   readyShards: z.array(z.string().max(128)).max(1_000),
+  /** How long the last cold starts of its shards took, ms. */
+  starts: z
+    .array(
+      z.strictObject({
+        shard: z.string().max(128),
+        ms: z.array(z.number().min(0).max(86_400_000)).max(32),
+      }),
+    )
+    .max(1_000)
+    .default([]),
 });
 
 /**
  * What a cell was offered of one model in the last minute: work of critical and interactive prompts and of others in
- * replica-seconds a second, that of the last 6 s, what waits, and which of its shards answer. Numbers and shard ids only.
+ * replica-seconds a second, that of the last 6 s, what waits, which of its shards answer, and how long they took to start. Numbers and shard ids only.
  */
 export type DemandReport = z.infer<typeof schema>;
 

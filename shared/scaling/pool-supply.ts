@@ -1,3 +1,5 @@
+import { withStart } from "../warming/cold-start-time.ts";
+
 /** In place of what a platform was told: nobody knows, so that it has to be told again. */
 export const unknownDesired = -1;
 
@@ -21,6 +23,10 @@ export interface PoolState {
   readonly readySeen: number | null;
   /** Since when fewer answer than before, without an order; null: they do. */
   readonly lostSinceMs: number | null;
+  /** Since when the ordered replicas start, late ones too; null: none does. */
+  readonly startingSinceMs: number | null;
+  /** How long the last starts took until all that was ordered answered, ms. */
+  readonly startsMs: readonly number[];
 }
 
 /** Nothing ordered, nothing seen. */
@@ -30,6 +36,8 @@ export const newPoolState: PoolState = {
   shortUntilMs: null,
   readySeen: null,
   lostSinceMs: null,
+  startingSinceMs: null,
+  startsMs: [],
 };
 
 /** What a pool can be counted on for. */
@@ -52,6 +60,9 @@ export interface SupplyPolicy {
 
 /** After a refused quota or a reclaim the same pool is asked again ten minutes later (our choice: spot is down for half an hour). */
 export const shortMsDefault = 600_000;
+
+/** Replicas that come an hour after they were asked for were not starting, but not to be had. */
+const startMsMax = 3_600_000;
 
 /** Fewer that answer are believed to be gone after this: one missed probe is no reclaim (our choice). */
 const lossMsMin = 30_000;
@@ -95,8 +106,22 @@ export function viewSupply(
       // While it is not sure that they are gone the larger number is what more will be missing from.
       readySeen: isLess && !isLost ? readySeen : ready,
       lostSinceMs: isLost ? null : lostSinceMs,
+      ...startOf(state, ready >= target, nowMs),
     },
   };
+}
+
+/** What is known of starts once this was seen. */
+function startOf(
+  { startingSinceMs, startsMs }: PoolState,
+  isComplete: boolean,
+  nowMs: number,
+): Pick<PoolState, "startingSinceMs" | "startsMs"> {
+  if (startingSinceMs === null || nowMs - startingSinceMs > startMsMax)
+    return { startingSinceMs: null, startsMs };
+  return isComplete
+    ? { startingSinceMs: null, startsMs: withStart(startsMs, nowMs - startingSinceMs) }
+    : { startingSinceMs, startsMs };
 }
 
 function thereOf(
@@ -122,7 +147,15 @@ export function noteOrder(
   nowMs: number,
 ): PoolState {
   const asksMore = target > there && (target !== state.target || state.askedAtMs === null);
-  return { ...state, target, askedAtMs: asksMore ? nowMs : state.askedAtMs };
+  const isOther = target !== state.target;
+  // What is late and asked for once more started when it was asked for first.
+  const sinceMs = isOther ? null : state.startingSinceMs;
+  return {
+    ...state,
+    target,
+    askedAtMs: asksMore ? nowMs : state.askedAtMs,
+    startingSinceMs: asksMore ? (sinceMs ?? nowMs) : sinceMs,
+  };
 }
 
 /** The pool after its platform said that there is no more to have. */
@@ -131,5 +164,11 @@ export function noteShortage(
   nowMs: number,
   { shortMs }: Pick<SupplyPolicy, "shortMs">,
 ): PoolState {
-  return { ...state, target: state.readySeen, askedAtMs: null, shortUntilMs: nowMs + shortMs };
+  return {
+    ...state,
+    target: state.readySeen,
+    askedAtMs: null,
+    shortUntilMs: nowMs + shortMs,
+    startingSinceMs: null,
+  };
 }

@@ -17,6 +17,7 @@ import {
   viewSupply,
 } from "./pool-supply.ts";
 import type { PoolObservation, PoolState, PoolSupply } from "./pool-supply.ts";
+import { startSecondsOf } from "./start-time.ts";
 import { hasOtherZone, reserveOf } from "./zone-reserve.ts";
 import type { ZoneCounts } from "./zone-reserve.ts";
 
@@ -58,6 +59,8 @@ export interface ScaleInput {
     readonly seen: PoolObservation | null;
     /** Whether what is planned is also ordered; else nothing is expected to come of it. */
     readonly isOrdered: boolean;
+    /** How long cold starts of its shards took by what the region's cells measured, ms. */
+    readonly startsMs: readonly number[];
   })[];
   /** Replicas of the model in the region that no pool has, by zone: always there, and firm. */
   readonly fixed: ZoneCounts;
@@ -88,6 +91,8 @@ export interface PoolPlan {
   readonly there: number;
   readonly ready: number;
   readonly isShort: boolean;
+  /** From asking for a replica to its first answer, as the plan counts with it. */
+  readonly startSeconds: number;
 }
 
 /** How many replicas of a model each pool of the region shall have, and why. */
@@ -144,6 +149,7 @@ export function newScaleState(policy: ScalePolicy): ScaleState {
 type Seen = ScaleInput["pools"][number] & {
   readonly supply: PoolSupply;
   readonly isFrozen: boolean;
+  readonly startSeconds: number;
 };
 
 function isFirm({ purchase }: Pick<ScalablePool, "purchase">): boolean {
@@ -165,15 +171,19 @@ export function planModel(
   nowMs: number,
   policy: ScalePolicy,
 ): ScalePlan {
-  const startMs = (pool: ScalablePool): number =>
-    1_000 * (pool.coldStartSeconds + policy.startMarginSeconds);
+  const startMs = (seconds: number): number => 1_000 * (seconds + policy.startMarginSeconds);
   const seen: Seen[] = [];
   for (const pool of input.pools) {
-    const supply = viewSupply(state.pools[pool.id] ?? newPoolState, pool.seen, nowMs, {
-      startMs: startMs(pool),
+    const before = state.pools[pool.id] ?? newPoolState;
+    const measured = [...pool.startsMs, ...before.startsMs];
+    const startSeconds = startSecondsOf(measured, pool.coldStartSeconds);
+    const supply = viewSupply(before, pool.seen, nowMs, {
+      // One in twenty takes longer than what is planned for: short is only what takes longer than was declared, too.
+      startMs: startMs(Math.max(startSeconds, pool.coldStartSeconds)),
       shortMs: policy.shortMs,
     });
-    if (supply !== null) seen.push({ ...pool, supply, isFrozen: pool.seen === null });
+    if (supply === null) continue;
+    seen.push({ ...pool, supply, isFrozen: pool.seen === null, startSeconds });
   }
   const pools = Object.fromEntries(seen.map(({ id, supply }) => [id, supply.state]));
   const looked: ScaleState = { ...state, pools: { ...state.pools, ...pools } };
@@ -184,7 +194,7 @@ export function planModel(
   }
   const stepMs = policy.forecastStepMs;
   const known = lookAtDemand(state.demand, demand.rates, { nowMs, stepMs }, policy.forecast);
-  const horizonMs = Math.max(0, ...input.pools.map(startMs));
+  const horizonMs = Math.max(0, ...seen.map(({ startSeconds }) => startMs(startSeconds)));
   const expected = expectDemand(known, demand.rates, { horizonMs, stepMs });
   const fixed = fixedOf(input);
   const thereOf = (of: readonly Seen[]): number => sumOf(of, ({ supply }) => supply.there);
@@ -290,9 +300,9 @@ function assignable(pool: Seen): AssignablePool {
   };
 }
 
-function poolPlan({ id, supply }: Seen, replicas: number): PoolPlan {
+function poolPlan({ id, startSeconds, supply }: Seen, replicas: number): PoolPlan {
   const { isShort, ready, there } = supply;
-  return { pool: id, replicas, there, ready, isShort };
+  return { pool: id, replicas, there, ready, isShort, startSeconds };
 }
 
 /** Everything stays as it is. */

@@ -63,6 +63,8 @@ const stored = z.object({
         shortUntilMs: time,
         readySeen: number.nullable(),
         lostSinceMs: time,
+        startingSinceMs: time.default(null),
+        startsMs: z.array(number).max(100).default([]),
       }),
     ),
   }),
@@ -133,5 +135,6 @@ function movePool(state: PoolState, byMs: number): PoolState {
     askedAtMs: moved(state.askedAtMs, byMs),
     shortUntilMs: moved(state.shortUntilMs, byMs),
     lostSinceMs: moved(state.lostSinceMs, byMs),
+    startingSinceMs: moved(state.startingSinceMs, byMs),
   };
 }

@@ -3,6 +3,7 @@ import { createScaler, scalerTickMs } from "#regional/scaler/scaler.ts";
 import type { Scaler } from "#regional/scaler/scaler.ts";
 import type { PoolDescription, RegionScaling } from "#shared/config/scaling.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
+import type { DemandReport } from "#shared/scaling/demand-report.ts";
 import { defaultScalePolicy } from "#shared/scaling/scale-model.ts";
 import type { ScalePlan } from "#shared/scaling/scale-model.ts";
 import { MemoryScalingStore } from "#test/support/memory-scaling-store.ts";
@@ -71,6 +72,8 @@ export class Region {
   readonly leaders = new Map<string, number[]>();
   readonly scalers = new Map<string, Scaler>();
   load: (minute: number) => Load = () => ({ protected: 0 });
+  /** What every cell tells of its shards' cold starts. */
+  starts: DemandReport["starts"] = [];
   /** Cells that tell nothing and plan nothing for now. */
   readonly stopped = new Set<string>();
   readonly #startMs = this.nowMs;
@@ -137,6 +140,7 @@ export class Region {
       firstTokens: 0,
       lateTokens: 0,
       readyShards: [],
+      starts: this.starts,
     };
   }
 

@@ -7,8 +7,9 @@ const planMs = 15_000;
 /**
  * What a region's scaler runs: the same function, with the fleet's offers as pools. It counts every replica alike, so that it is
  * for fleets of one hardware; a burst offer is a firm pool for it. It is not told which spot pool the provider has called back.
+ * The replicas of each offer are in `zones` zones in turn; the market knows of none and loses none.
  */
-export function productionScaler({ shares, unitsMin }: ScalerSetting): Scaler {
+export function productionScaler({ shares, unitsMin }: ScalerSetting, zones = 1): Scaler {
   const reasons = new Map<string, number>();
   let state = newScaleState(defaultScalePolicy);
   let plannedAtMs = Number.NEGATIVE_INFINITY;
@@ -43,12 +44,15 @@ export function productionScaler({ shares, unitsMin }: ScalerSetting): Scaler {
             replicasMin: at === 0 ? unitsMin : 0,
             replicasMax: offer.quota,
             coldStartSeconds: offer.coldStartSeconds,
-            zones: ["a"],
+            zones: Array.from({ length: Math.max(1, offer.quota) }, (_, index) =>
+              String(index % zones),
+            ),
             seen: {
               desired: held.get(offer.name)?.replicas ?? 0,
               ready: held.get(offer.name)?.ready ?? 0,
             },
             isOrdered: true,
+            startsMs: [],
           })),
           fixed: {},
         },

@@ -222,7 +222,9 @@ function knative(
 
 /** What `--scaler` may name. */
 export const scalers: Readonly<Record<string, (setting: ScalerSetting) => Scaler>> = {
-  production: productionScaler,
+  production: (setting) => productionScaler(setting),
+  "production-2-zones": (setting) => productionScaler(setting, 2),
+  "production-3-zones": (setting) => productionScaler(setting, 3),
   ours: (setting) => ours(setting, []),
   "ours-no-spot": (setting) => ours(setting, ["spot"]),
   "ours-no-burst": (setting) => ours(setting, ["burst"]),

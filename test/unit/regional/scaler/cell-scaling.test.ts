@@ -36,6 +36,7 @@ function aCell(scaling: unknown) {
     ),
     statuses: () => [],
     speedOf: () => startSpeed(undefined, 1),
+    startsMsOf: (shard) => (shard === "eu-west-1a/llama-0" ? [4_000, 9_000] : []),
     queues: () => [],
     store,
     platformOf: () => null,
@@ -68,6 +69,8 @@ describe("the scaler of a cell, wired", () => {
     });
     const stop = cellScaling.start();
     clock.move(5_000);
+    await settled();
+    const rendered = metrics.render();
     await stop();
     expect(lines).toStrictEqual([
       { event: "scaler_leads", count: 1 },
@@ -88,6 +91,9 @@ describe("the scaler of a cell, wired", () => {
       },
     ]);
     expect(await store.plans()).toMatchObject([{ model: "sim/llama", token: 1 }]);
+    // What its shards took to start is told to the region, and counts beside the declared 260 s.
+    expect(JSON.stringify(await store.demand())).toContain("[4000,9000]");
+    expect(rendered).toMatch(/meridian_scaler_start_seconds\{pool="llama"\} 99\.\d/);
     expect(metrics.render()).toContain(
       'meridian_scaler_orders_total{pool="llama",result="planOnly"} 1',
     );

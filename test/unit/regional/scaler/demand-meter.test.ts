@@ -43,6 +43,7 @@ function aMeter(waiting: ReadonlyMap<Priority, number> = new Map()) {
     replicaOf: () => replica,
     waitingOf: () => waiting,
     readyOf: () => ["c/llama-0"],
+    startsOf: () => [{ shard: "c/llama-0", ms: [20_000] }],
     clock,
   });
   const report = () => meter.reports()[0]?.report;

@@ -35,6 +35,7 @@ function replicasAfter(demands: readonly number[], protectedShare: number): read
               zones: ["a"],
               seen: { desired: replicas, ready: replicas },
               isOrdered: true,
+              startsMs: [],
             },
           ],
           fixed: {},

@@ -19,6 +19,7 @@ function aUsedState(nowMs: number) {
     zones: ["a"],
     seen: { desired: 2, ready: 2 },
     isOrdered: true,
+    startsMs: [],
   };
   const demand = {
     measuredAtMs: nowMs,
@@ -46,7 +47,21 @@ describe("what a leader leaves to the next one", () => {
     const moved = parseScaleState(text, { ageMs: 10_000, nowMs: 5_010_000 + hourMs, stepMs });
     expect(moved?.total.grewAtMs).toBe((state.total.grewAtMs ?? 0) + hourMs);
     expect(moved?.pools["od"]?.askedAtMs).toBe(5_000_000 + hourMs);
+    expect(moved?.pools["od"]?.startingSinceMs).toBe(5_000_000 + hourMs);
     expect(moved?.demand.step?.index).toBe((state.demand.step?.index ?? 0) + 6);
+  });
+
+  it("is read without starts, as a leader of an older version kept it", () => {
+    const state = aUsedState(5_000_000);
+    const kept = JSON.parse(formatScaleState(state, 5_000_000)) as {
+      scale: { pools: Record<string, Record<string, unknown>> };
+    };
+    for (const pool of Object.values(kept.scale.pools)) {
+      delete pool["startsMs"];
+      delete pool["startingSinceMs"];
+    }
+    const read = parseScaleState(JSON.stringify(kept), { ageMs: 0, nowMs: 5_000_000, stepMs });
+    expect(read?.pools["od"]).toMatchObject({ startsMs: [], startingSinceMs: null });
   });
 
   it.each(["", "null", "{}", '{"v":2}', '{"v":1,"savedAtMs":0,"scale":{"v":1}}'])(
@@ -66,6 +81,7 @@ const report: DemandReport = {
   firstTokens: 10,
   lateTokens: 1,
   readyShards: ["c/s"],
+  starts: [{ shard: "c/s", ms: [20_000, 31_000.5] }],
 };
 
 describe("what cells tell of their demand", () => {
@@ -73,6 +89,13 @@ describe("what cells tell of their demand", () => {
     expect(parseReport(formatReport(report))).toStrictEqual(report);
     for (const text of ["", "{}", JSON.stringify({ ...report, protected: -1 })])
       expect(parseReport(text)).toBeNull();
+    for (const ms of [[-1], ["1"], Array.from({ length: 33 }, () => 1)])
+      expect(parseReport(JSON.stringify({ ...report, starts: [{ shard: "c/s", ms }] }))).toBeNull();
+  });
+
+  it("is read without starts, as a cell of an older version tells it", () => {
+    const { starts: _, ...older } = report;
+    expect(parseReport(JSON.stringify(older))).toStrictEqual({ ...report, starts: [] });
   });
 
   it("adds up, and is as old as the oldest", () => {
