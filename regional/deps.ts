@@ -32,6 +32,7 @@ import { createEngines } from "./backends/create-engines.ts";
 import type { CellConfig } from "./config.ts";
 import { createCellHealth } from "./health/cell-health.ts";
 import { openHistory } from "./history/index.ts";
+import type { CanaryStore } from "./ports/canary-store.ts";
 import type { DrainFile } from "./ports/drain-file.ts";
 import type { ScalingStore } from "./ports/scaling-store.ts";
 import { createOverload } from "./overload/overload.ts";
@@ -120,7 +121,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
   const logDecision: Log = (logLevel, event, fields) =>
     log(logLevel, event, { ...fields, policyVersion });
   const metrics = createMetricsRegistry();
-  const { history, scalingStore } = await openDatabase(config, overrides, log);
+  const { canaryStore, history, scalingStore } = await openDatabase(config, overrides, log);
   const cacheSalt = createCacheSalt(config.cacheSaltKey);
   const promptKeys = createPromptKeys(cacheSalt);
   const engines = await createEngines(config, cacheSalt, clock, log, (shard, load) =>
@@ -138,6 +139,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     metrics,
     log: logDecision,
     keyHex: config.cacheSaltKey,
+    references: canaryStore,
     isChat: (model) =>
       config.topology.jurisdictions
         .get(cell.jurisdiction)
@@ -479,13 +481,19 @@ function hasNeighbour({ cell, topology }: CellConfig, model: string): boolean {
   return shards.some((shard) => shard.model === model && shard.cell !== cell.id);
 }
 
-/** The region's database; a history put in its place brings no store for scalers. */
+interface RegionalStores {
+  readonly history: HistoryStore;
+  readonly scalingStore: ScalingStore | null;
+  readonly canaryStore: CanaryStore | null;
+}
+
+/** The region's database; a history put in its place brings no stores for scalers and canaries. */
 async function openDatabase(
   { cell, database, dataDir }: CellConfig,
   { history }: CellOverrides,
   log: Log,
-): Promise<{ readonly history: HistoryStore; readonly scalingStore: ScalingStore | null }> {
-  if (history !== undefined) return { history, scalingStore: null };
+): Promise<RegionalStores> {
+  if (history !== undefined) return { history, scalingStore: null, canaryStore: null };
   const opened = await openHistory({
     database,
     dataDir,
@@ -493,5 +501,9 @@ async function openDatabase(
     onLog: ({ event, reason }) =>
       log(event === "history_connected" ? "info" : "warn", event, { reason }),
   });
-  return { history: opened, scalingStore: opened.scalingOf(cell.region) };
+  return {
+    history: opened,
+    scalingStore: opened.scalingOf(cell.region),
+    canaryStore: opened.canariesOf(cell.id),
+  };
 }

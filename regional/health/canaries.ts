@@ -10,7 +10,7 @@ import type { ShardStatus } from "../scheduler/shard-book.ts";
 /** The gateway's own tenant: its prefixes are cached apart from every customer's, and nobody is billed. */
 const ownTenant = "meridian-canary";
 /** Harmless prompts whose answer at temperature 0 is always the same; short, so that a canary costs next to nothing. */
-const prompts = [
+export const canaryPrompts = [
   "Count from one to ten in English words.",
   "Name the days of the week in order.",
   "Write the first ten prime numbers.",
@@ -83,7 +83,7 @@ export function createCanaries(options: CanariesOptions): Canaries {
     let firstAtMs: number | null = null;
     const call: EngineCall = {
       path: "chat/completions",
-      body: bodyOf(prompts[prompt] ?? prompts[0]),
+      body: bodyOf(canaryPrompts[prompt] ?? canaryPrompts[0]),
       tenant: ownTenant,
       jurisdiction,
       affinityKey: ownTenant,
@@ -123,7 +123,7 @@ export function createCanaries(options: CanariesOptions): Canaries {
     async next() {
       if (isAsking) return;
       const fit = statuses().filter((shard) => isCanaryFit(shard) && isChat(shard.model));
-      const asked = canaryOf(fit, turn, prompts.length);
+      const asked = canaryOf(fit, turn, canaryPrompts.length);
       const engine = asked === null ? undefined : engines.get(asked.shard.id);
       if (asked === null || engine === undefined) return;
       turn += 1;

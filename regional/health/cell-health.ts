@@ -3,9 +3,11 @@ import type { ShardId } from "#shared/residency/brands.ts";
 import type { Log } from "#shared/telemetry/log-record.ts";
 import type { MetricsRegistry } from "#shared/telemetry/metrics.ts";
 import type { Clock } from "../ports/clock.ts";
+import type { CanaryStore } from "../ports/canary-store.ts";
 import type { Engine } from "../ports/engine.ts";
 import type { ShardStatus } from "../scheduler/shard-book.ts";
 import { createCanaries } from "./canaries.ts";
+import { createReferenceKeeper } from "./reference-keeper.ts";
 import { createPoisonGuard } from "./poison-guard.ts";
 import type { PoisonGuard } from "./poison-guard.ts";
 import { createShardHealth } from "#shared/health/shard-health.ts";
@@ -30,6 +32,8 @@ export interface CellHealthOptions {
   readonly metrics: MetricsRegistry;
   readonly log: Log;
   readonly keyHex: string;
+  /** Where the references of canaries outlive the process; null: nowhere. */
+  readonly references: CanaryStore | null;
   readonly isChat: (model: string) => boolean;
   readonly traceparent: () => string;
   /** Between two canaries of the cell, ms; 0: none. */
@@ -85,6 +89,16 @@ export function createCellHealth(options: CellHealthOptions): CellHealth {
     },
   });
 
+  const references =
+    options.references === null
+      ? null
+      : createReferenceKeeper({
+          store: options.references,
+          shards: options.shards,
+          health: shards,
+          clock,
+        });
+
   return {
     shards,
     poison,
@@ -96,7 +110,11 @@ export function createCellHealth(options: CellHealthOptions): CellHealth {
         jurisdiction: cell.jurisdiction,
         clock,
         traceparent: options.traceparent,
-        canaried: (shard, prompt, answer) => shards.canaried(shard, prompt, answer),
+        canaried(shard, prompt, answer) {
+          const verdict = shards.canaried(shard, prompt, answer);
+          if (verdict === "agrees") references?.noted(shard, prompt);
+          return verdict;
+        },
         onResult({ completionTokens, promptTokens, shard, verdict }) {
           canaryCount.add({ shard, verdict });
           canaryTokens.add({ shard }, promptTokens + completionTokens);
@@ -105,6 +123,8 @@ export function createCellHealth(options: CellHealthOptions): CellHealth {
         },
       });
       const stops = [clock.every(weighMs, () => shards.tick(clock.nowMs()))];
+      // Without canaries there is nothing to know or to keep.
+      if (references !== null && canaryPeriodMs > 0) stops.push(references.start());
       if (canaryPeriodMs > 0) stops.push(clock.every(canaryPeriodMs, () => void canaries.next()));
       return () => {
         for (const stop of stops) stop();

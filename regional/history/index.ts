@@ -3,8 +3,10 @@ import type {
   HistoryReply,
   HistoryStore,
 } from "#shared/protocol/internal/history.ts";
+import type { CanaryStore } from "../ports/canary-store.ts";
 import type { ScalingStore } from "../ports/scaling-store.ts";
 import { append } from "./append.ts";
+import { createCanaryStore } from "./canary-store.ts";
 import { DatabaseConnection } from "./connection.ts";
 import { openEmbeddedSession } from "./embedded-session.ts";
 import { deleteItem, eraseConversation } from "./erase.ts";
@@ -34,6 +36,8 @@ export interface HistoryOptions {
 export interface RegionalDatabase extends HistoryStore {
   /** What the scalers of the region share; it uses the same connection. */
   scalingOf(region: string): ScalingStore;
+  /** What a cell keeps of its canaries; it uses the same connection. */
+  canariesOf(cell: string): CanaryStore;
 }
 
 /**
@@ -86,6 +90,8 @@ export async function openHistory(options: HistoryOptions): Promise<RegionalData
     },
     scalingOf: (region) =>
       createScalingStore(region, (deadlineMs, operation) => connection.call(deadlineMs, operation)),
+    canariesOf: (cell) =>
+      createCanaryStore(cell, (deadlineMs, operation) => connection.call(deadlineMs, operation)),
     close: () => connection.close(),
   };
 }

@@ -110,3 +110,27 @@ export const scalerPlans = pgTable(
   },
   (table) => [primaryKey({ name: "scaler_plans_pkey", columns: [table.region, table.model] })],
 );
+
+/**
+ * The answers that the shards of a cell last gave alike to the gateway's own synthetic prompts, so that a cell that starts again still
+ * knows what is right. No client's content.
+ */
+export const canaryReferences = pgTable(
+  "canary_references",
+  {
+    cell: text().notNull(),
+    model: text().notNull(),
+    revision: text().notNull(),
+    /** The prompt itself: another one has another reference. */
+    prompt: text().notNull(),
+    /** Token ids or characters, as JSON. */
+    answer: text().notNull(),
+    keptAtMs: bigint({ mode: "number" }).notNull(),
+  },
+  (table) => [
+    primaryKey({
+      name: "canary_references_pkey",
+      columns: [table.cell, table.model, table.revision, table.prompt],
+    }),
+  ],
+);

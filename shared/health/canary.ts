@@ -32,6 +32,16 @@ export interface CanaryBoard {
   readonly references: ReadonlyMap<number, CanaryAnswer>;
 }
 
+/** The board with a reference from before its time; one that it has itself is younger and stays. */
+export function withReference(
+  board: CanaryBoard,
+  prompt: number,
+  answer: CanaryAnswer,
+): CanaryBoard {
+  if (board.references.has(prompt)) return board;
+  return { ...board, references: new Map(board.references).set(prompt, answer) };
+}
+
 /** Nothing asked yet. */
 export const newCanaryBoard: CanaryBoard = { shards: new Map(), references: new Map() };
 

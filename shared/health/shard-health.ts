@@ -1,6 +1,6 @@
 import { newAnswerQuality, observeAnswer, qualityWeight } from "./answer-quality.ts";
 import type { AnswerQuality, AnswerTraits } from "./answer-quality.ts";
-import { isQuarantined, newCanaryBoard, observeCanary } from "./canary.ts";
+import { isQuarantined, newCanaryBoard, observeCanary, withReference } from "./canary.ts";
 import type { CanaryAnswer, CanaryBoard, CanaryVerdict } from "./canary.ts";
 import { capEjections } from "./cap-ejections.ts";
 import { defaultHealthPolicy } from "./health-policy.ts";
@@ -47,6 +47,10 @@ export interface ShardHealth {
   answered(shard: ShardId, end: AnswerEnd, nowMs: number): void;
   /** @param answer null: there was none. */
   canaried(shard: ShardId, prompt: number, answer: CanaryAnswer | null): CanaryVerdict;
+  /** The recorded answer of shards of this one's model and revision; null: none yet. */
+  referenceOf(shard: ShardId, prompt: number): CanaryAnswer | null;
+  /** Takes a recorded answer from before this run over, where this one has none. */
+  remember(shard: ShardId, prompt: number, answer: CanaryAnswer): void;
   /** Weighs all shards anew; once a second. */
   tick(nowMs: number): void;
   verdicts(): readonly ShardVerdict[];
@@ -187,6 +191,17 @@ export function createShardHealth(options: ShardHealthOptions): ShardHealth {
       );
       boards.set(key, board);
       return verdict;
+    },
+    referenceOf(id, prompt) {
+      const shard = watched.get(id);
+      if (shard === undefined) return null;
+      return boards.get(boardKey(shard.description))?.references.get(prompt) ?? null;
+    },
+    remember(id, prompt, answer) {
+      const shard = watched.get(id);
+      if (shard === undefined) return;
+      const key = boardKey(shard.description);
+      boards.set(key, withReference(boards.get(key) ?? newCanaryBoard, prompt, answer));
     },
     tick(nowMs) {
       countedFromMs ??= nowMs;
