@@ -88,9 +88,20 @@ function stabilityIndex(own: readonly number[], others: readonly number[]): numb
 }
 
 /**
+ * What the index of two samples of one population rarely exceeds: it is distributed as `(1/n + 1/m) × χ²` with one degree of
+ * freedom less than there are buckets (Yurdakul, "Statistical properties of population stability index", 2018), taken as a
+ * normal. Without it the first hundred answers of a well shard often looked like another population (docs/simulation.md).
+ */
+function chanceIndex(own: number, others: number, z: number): number {
+  const freedom = lengthBuckets - 1;
+  return (freedom + z * Math.sqrt(2 * freedom)) * (1 / own + 1 / others);
+}
+
+/**
  * A shard's weight from its answers beside those of the others of its model. 0, to be ejected, when its share of good answers
  * is by `qualityGap` below theirs with the wanted certainty (Beta posterior with one good and one bad answer before, taken as a
- * normal); half when its answers have other lengths; 1 else, and while too little was seen.
+ * normal); half when its answers have other lengths, beyond
+ * what chance explains; 1 else, and while too little was seen.
  */
 export function qualityWeight(
   own: AnswerQuality,
@@ -112,5 +123,7 @@ export function qualityWeight(
   const lengths = mine.lengths.map((_count, index) =>
     rest.reduce((sum, other) => sum + (other.lengths[index] ?? 0), 0),
   );
-  return stabilityIndex(mine.lengths, lengths) > policy.lengthShiftMax ? 0.5 : 1;
+  const mostByChance = chanceIndex(mine.good, good, policy.lengthShiftZ);
+  const index = stabilityIndex(mine.lengths, lengths);
+  return index > policy.lengthShiftMax + mostByChance ? 0.5 : 1;
 }

@@ -18,6 +18,8 @@ export interface HealthPolicy {
   readonly repeatedShareMax: number;
   /** Population stability index of answer lengths beyond which a shard loses half its weight. */
   readonly lengthShiftMax: number;
+  /** … beyond what chance explains: deviations above its mean. */
+  readonly lengthShiftZ: number;
   /** Outliers by success: deviations below the mean, shards and requests that it takes, time out for the first time, ms. */
   readonly outlierDeviations: number;
   readonly outlierShardsMin: number;
@@ -34,7 +36,8 @@ export interface HealthPolicy {
 /**
  * Starting values of the routing rules for health: the speed rule, the Beta posterior's 0.05 at 0.99 (z 2.33), repeated four-grams
  * and the stability index; 1.9 deviations, 5 shards, 100 requests and 30 s are Envoy's outlier detection (documentation, success
- * rate). Half-life, windows of comparison and the caps for two-shard models are our choice.
+ * rate). Chance: five deviations, because each shard
+ * is asked each second. Half-life, windows of comparison and the caps for two-shard models are our choice.
  */
 export const defaultHealthPolicy: HealthPolicy = {
   speedWindowMs: 10_000,
@@ -48,6 +51,7 @@ export const defaultHealthPolicy: HealthPolicy = {
   answersMin: 20,
   repeatedShareMax: 0.3,
   lengthShiftMax: 0.25,
+  lengthShiftZ: 5,
   outlierDeviations: 1.9,
   outlierShardsMin: 5,
   outlierRequestsMin: 100,

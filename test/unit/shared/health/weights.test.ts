@@ -109,6 +109,20 @@ describe("the quality of a shard's answers", () => {
     expect(qualityWeight(short, [good], 1_000, policy)).toBe(0.5);
   });
 
+  it("takes no chance for another population: equal shards keep their weight", () => {
+    let state = 7;
+    // Park and Miller's generator; lengths over three orders of magnitude, as answers have them.
+    const draw = (): number => {
+      state = (state * 48_271) % 2_147_483_647;
+      return Math.round(10 ** ((3 * state) / 2_147_483_647));
+    };
+    for (let run = 0; run < 300; run += 1) {
+      const own = answers(110, () => ({ tokens: draw() }));
+      const others = answers(700, () => ({ tokens: draw() }));
+      expect(qualityWeight(own, [others], 1_000, policy)).toBe(1);
+    }
+  });
+
   it("is forgiven with time", () => {
     const bad = answers(60, (index) => ({ isValid: index % 4 !== 0 }));
     expect(qualityWeight(bad, [good], 1_000 + 600_000, policy)).toBe(1);
