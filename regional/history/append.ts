@@ -6,7 +6,7 @@ import { headOf, highestFence, itemsOf, raiseFence, readHead } from "./heads.ts"
 import type { Head } from "./heads.ts";
 import type { OnHistoryLog } from "./log.ts";
 import type { HistoryDatabase } from "./session.ts";
-import { insertUsage } from "./usage.ts";
+import { insertUsageOf } from "./usage.ts";
 
 /**
  * Appends a batch whole or not at all, in one transaction (reliability.md 2): the head moves only from `fromSeq` and only
@@ -48,7 +48,7 @@ export async function append(
       .returning({ nextSeq: conversations.nextSeq });
     if (moved.length === 0) return compare(transaction, command, onLog);
     await insertItems(transaction, command);
-    await insertUsage(transaction, command, command.usage);
+    await insertUsageOf(transaction, command, command.usage);
     return { kind: "applied" };
   });
 }
@@ -88,7 +88,7 @@ async function compare(
   const head = await readHead(db, command);
   if (head === null) return { kind: "gap", nextSeq: 1 };
   if (head.erasedAtMs !== null) {
-    await insertUsage(db, command, command.usage);
+    await insertUsageOf(db, command, command.usage);
     return { kind: "erased" };
   }
   const isZombie = command.fence < head.fence;
@@ -102,7 +102,7 @@ async function compare(
   if (isZombie) return isContained ? { kind: "duplicate" } : { kind: "fenced", fence: head.fence };
   await raiseFence(db, command);
   if (!isContained) return { kind: "gap", nextSeq: head.nextSeq };
-  await insertUsage(db, command, command.usage);
+  await insertUsageOf(db, command, command.usage);
   return { kind: "duplicate" };
 }
 

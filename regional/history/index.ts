@@ -76,7 +76,7 @@ export async function openHistory(options: HistoryOptions): Promise<RegionalData
       return result.isAnswered ? result.value : { kind: "unavailable" };
     },
     recordUsage: async (usage, deadlineMs) => {
-      const result = await connection.call(deadlineMs, (db) => insertUsage(db, usage, [usage]));
+      const result = await connection.call(deadlineMs, (db) => insertUsage(db, usage));
       return result.isAnswered ? "recorded" : "unavailable";
     },
     read: async (tenant, conversationId, afterSeq, limit, deadlineMs) => {

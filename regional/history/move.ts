@@ -9,7 +9,7 @@ import type {
 } from "#shared/protocol/internal/history.ts";
 import { itemsOf, readHead } from "./heads.ts";
 import type { HistoryDatabase } from "./session.ts";
-import { insertUsage } from "./usage.ts";
+import { insertUsageOf } from "./usage.ts";
 
 /** Items that are read at a time for the chain. */
 const pageItems = 500;
@@ -25,7 +25,7 @@ export async function releaseConversation(
 ): Promise<HistoryReply> {
   const { conversationId, fence, jurisdiction, tenant } = command;
   return db.transaction(async (transaction) => {
-    await insertUsage(transaction, command, command.usage);
+    await insertUsageOf(transaction, command, command.usage);
     const marked = await transaction
       .insert(conversations)
       .values({ tenant, conversationId, jurisdiction, nextSeq: 1, fence })

@@ -132,12 +132,18 @@ export type HistoryReply =
   /** Answered with 503: the database cannot be reached; send again later. */
   | { readonly kind: "unavailable" };
 
+/** Usage and whose it is. */
+export type OwnedUsage = HistoryUsage & {
+  readonly tenant: TenantId;
+  readonly jurisdiction: Jurisdiction;
+};
+
 /** The port that every regional database implements; one contract suite runs on PGlite and on PostgreSQL. */
 export interface HistoryStore {
   execute(command: HistoryCommand, deadlineMs: number): Promise<HistoryReply>;
-  /** Writes usage of a stateless turn; unique by turn id. */
+  /** Writes usage of stateless turns, all or none; unique by turn id. */
   recordUsage(
-    usage: HistoryUsage & { readonly tenant: TenantId; readonly jurisdiction: Jurisdiction },
+    usage: readonly OwnedUsage[],
     deadlineMs: number,
   ): Promise<"recorded" | "unavailable">;
   /** Items with seq > `afterSeq`, in order, at most `limit`; `unavailable` when the database cannot be reached. */

@@ -97,8 +97,24 @@ export const eraseCases: readonly HistoryCase[] = [
       await execute(batch);
       await execute(batch);
       const again = { ...aUsage(turnId, { promptTokens: 99 }), tenant: key.tenant, jurisdiction };
-      expect(await store.recordUsage(again, soon())).toBe("recorded");
+      expect(await store.recordUsage([again], soon())).toBe("recorded");
       noteUsage(turnId, [10]);
+    },
+  },
+  {
+    name: "records the usage of many turns at once, with every field as it was given",
+    async run({ store, noteRow, key, expect }) {
+      const rows = Array.from({ length: 300 }, (_, index) => ({
+        ...aUsage(`${key.conversationId}_turn_${index}`, {
+          shard: index % 2 === 0 ? null : "eu-west-1a/quote'\"\\-0",
+          promptTokens: 2 ** 40 + index,
+        }),
+        tenant: key.tenant,
+        jurisdiction,
+      }));
+      expect(await store.recordUsage(rows, soon())).toBe("recorded");
+      expect(await store.recordUsage(rows.slice(0, 2), soon())).toBe("recorded");
+      for (const row of rows) noteRow(row);
     },
   },
   {
@@ -148,7 +164,7 @@ export const eraseCases: readonly HistoryCase[] = [
       expect(await store.read(key.tenant, key.conversationId, 0, 1, late)).toBe("unavailable");
       expect(await store.ping(late)).toBe(false);
       const usage = { ...aUsage("turn_late"), tenant: key.tenant, jurisdiction };
-      expect(await store.recordUsage(usage, late)).toBe("unavailable");
+      expect(await store.recordUsage([usage], late)).toBe("unavailable");
       expect(await seqs()).toEqual([]);
     },
   },

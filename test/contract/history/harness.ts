@@ -10,6 +10,7 @@ import type {
   HistoryReply,
   HistoryStore,
   HistoryUsage,
+  OwnedUsage,
 } from "#shared/protocol/internal/history.ts";
 import type { ConversationId, Jurisdiction, TenantId } from "#shared/residency/brands.ts";
 
@@ -114,6 +115,8 @@ export interface CaseContext {
   readonly seqs: () => Promise<readonly number[]>;
   /** Notes the prompt tokens of the rows that `usage` must hold for a turn; a last test reads them behind the store. */
   readonly noteUsage: (turnId: string, promptTokens: readonly number[]) => void;
+  /** Notes a row that `usage` must hold in every column. */
+  readonly noteRow: (row: OwnedUsage) => void;
 }
 
 /** One line of the table that every database must satisfy. */

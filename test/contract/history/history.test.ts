@@ -6,7 +6,7 @@ import postgres from "postgres";
 import { afterAll, beforeAll, describe, test } from "vitest";
 import * as z from "zod";
 import type { HistoryLog } from "#regional/history/index.ts";
-import type { HistoryStore } from "#shared/protocol/internal/history.ts";
+import type { HistoryStore, OwnedUsage } from "#shared/protocol/internal/history.ts";
 import { findPostgres, startPostgresServer } from "#test/support/postgres-server.ts";
 import type { PostgresServer } from "#test/support/postgres-server.ts";
 import { appendCases } from "./append-cases.ts";
@@ -30,6 +30,7 @@ function declareCases(database: () => string): void {
   let store: HistoryStore;
   let logs: HistoryLog[];
   const noted = new Map<string, readonly number[]>();
+  const notedRows: OwnedUsage[] = [];
   beforeAll(async () => {
     ({ store, logs } = await openStore(database(), folder));
   });
@@ -46,6 +47,7 @@ function declareCases(database: () => string): void {
       execute: (command) => store.execute(command, soon()),
       seqs: () => readSeqs(store, key),
       noteUsage: (turnId, promptTokens) => noted.set(turnId, promptTokens),
+      noteRow: (row) => notedRows.push(row),
     });
   });
 
@@ -56,27 +58,41 @@ function declareCases(database: () => string): void {
     const rows = await readUsage(database());
     const found = [...noted.keys()].map((turnId) => [
       turnId,
-      rows.filter((row) => row.turn_id === turnId).map((row) => Number(row.prompt_tokens)),
+      rows.filter((row) => row.turn_id === turnId).map((row) => row.prompt_tokens),
     ]);
+    expect(notedRows.length).toBeGreaterThan(100);
+    for (const row of notedRows) {
+      const { turnId } = row;
+      expect(rows.filter(({ turn_id: id }) => id === turnId)).toEqual([columnsOf(row)]);
+    }
     expect(noted.size).toBeGreaterThan(4);
     expect(new Map(found as [string, number[]][])).toEqual(noted);
   });
 }
 
-const usageRows = z.array(z.object({ turn_id: z.string(), prompt_tokens: z.coerce.string() }));
+/** The columns that hold `row`. */
+function columnsOf(row: OwnedUsage): Readonly<Record<string, unknown>> {
+  const snake = (name: string): string =>
+    name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  return Object.fromEntries(Object.entries(row).map(([name, value]) => [snake(name), value]));
+}
+
+const usageRows = z.array(z.looseObject({ turn_id: z.string(), prompt_tokens: z.number() }));
 
 async function readUsage(database: string): Promise<z.infer<typeof usageRows>> {
-  const statement = "select turn_id, prompt_tokens from usage";
+  const statement = "select row_to_json(usage) as row from usage";
+  const read = (rows: readonly unknown[]) =>
+    usageRows.parse(rows.map((row) => (row as { readonly row: unknown }).row));
   if (database === "embedded") {
     const db = await PGlite.create({ dataDir: join(folder, "postgres") });
     const { rows } = await db.query(statement);
     await db.close();
-    return usageRows.parse(rows);
+    return read(rows);
   }
   const sql = postgres(database, { max: 1, fetch_types: false });
   const rows = await sql.unsafe(statement);
   await sql.end();
-  return usageRows.parse([...rows]);
+  return read(rows);
 }
 
 describe("history on embedded PGlite", () => {

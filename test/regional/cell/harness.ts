@@ -54,8 +54,8 @@ function memoryDrainFile(): DrainFile {
 export function fakeHistory(usage: unknown[]): HistoryStore {
   return {
     execute: async () => ({ kind: "applied" }),
-    recordUsage: async (record) => {
-      usage.push(record);
+    recordUsage: async (records) => {
+      usage.push(...records);
       return "recorded";
     },
     read: async () => [],
