@@ -62,10 +62,22 @@ export interface RunReport {
   readonly classes: Readonly<Record<Priority, ClassReport>>;
   /** Share of good answers of all tenants but the flooding one, while it floods; null without a flood. */
   readonly othersGoodRatioInFlood: number | null;
+  /** Only where a tenant floods. */
+  readonly flood: FloodReport | null;
   /** Only where shards were struck. */
   readonly recovery: RecoveryReport | null;
   /** What a whole cell did beside choosing, warm-up included; null without `--mix`. */
   readonly cell: CellReport | null;
+}
+
+/** Shares of good answers around a flood. */
+export interface FloodReport {
+  /** Of all tenants but the flooding one, before and after it. */
+  readonly othersOutside: number;
+  /** Of them while it lasts, by class. */
+  readonly others: Readonly<Record<Priority, number>>;
+  /** Of the flooding tenant. */
+  readonly own: number;
 }
 
 /** What a measurement reads. */
@@ -154,13 +166,31 @@ function jainOf(samples: readonly Sample[]): number {
   return squares === 0 ? 1 : (sum * sum) / (shares.length * squares);
 }
 
-function inFlood({ fault }: MeasureInput, samples: readonly Sample[]): number | null {
-  if (fault?.name !== "tenant-flood") return null;
-  const others = samples.filter(
-    ({ arrival, record: { arrivedAtMs } }) =>
-      arrival.tenant !== floodTenant && arrivedAtMs >= fault.fromMs && arrivedAtMs < fault.untilMs,
-  );
-  return shareOf(others, ({ isGood: good }) => good);
+function floodOf(
+  { fault }: MeasureInput,
+  samples: readonly Sample[],
+): { readonly othersGoodRatioInFlood: number | null; readonly flood: FloodReport | null } {
+  if (fault?.name !== "tenant-flood") return { othersGoodRatioInFlood: null, flood: null };
+  const goodShare = (of: readonly Sample[]): number => shareOf(of, ({ isGood: good }) => good);
+  const isIn = ({ record: { arrivedAtMs } }: Sample): boolean =>
+    arrivedAtMs >= fault.fromMs && arrivedAtMs < fault.untilMs;
+  const others = samples.filter(({ arrival }) => arrival.tenant !== floodTenant);
+  const inFlood = others.filter(isIn);
+  const ofClass = (priority: Priority): number =>
+    goodShare(inFlood.filter(({ arrival }) => arrival.priority === priority));
+  return {
+    othersGoodRatioInFlood: goodShare(inFlood),
+    flood: {
+      othersOutside: goodShare(others.filter((sample) => !isIn(sample))),
+      others: {
+        critical: ofClass("critical"),
+        interactive: ofClass("interactive"),
+        standard: ofClass("standard"),
+        batch: ofClass("batch"),
+      },
+      own: goodShare(samples.filter(({ arrival }) => arrival.tenant === floodTenant)),
+    },
+  };
 }
 
 /** Turns a replay into its report. */
@@ -217,7 +247,7 @@ export function measure(input: MeasureInput): RunReport {
       [standard]: byClass(standard),
       [batch]: byClass(batch),
     },
-    othersGoodRatioInFlood: inFlood(input, samples),
+    ...floodOf(input, samples),
     recovery: recoveryOf(fault, result.detectedAtMs, samples),
     cell: result.cell,
   };

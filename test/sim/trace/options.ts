@@ -9,7 +9,7 @@ import type { TracePart } from "./workload.ts";
 
 /** How the simulator is called. */
 export const usage = `npm run simulate -- --trace FILE --fleet FILE --policy NAME[,NAME] --seed N
-  [--seeds N] [--load X] [--part first|second] [--mix 15/25/40/20] [--fault NAME] [--out DIR]
+  [--seeds N] [--load X] [--part first|second] [--mix 15/25/40/20] [--fault NAME] [--flood-mix 15/25/40/20] [--out DIR]
 
   --policy  ${Object.keys(policies).join(", ")},
             all of these (all), ours with one part off each (ablations), or one of
@@ -22,6 +22,7 @@ export const usage = `npm run simulate -- --trace FILE --fleet FILE --policy NAM
   --mix     shares of critical/interactive/standard/batch; makes the cell whole: admission by class, retries within
             a budget, timeouts, hedges, degradation levels, health
   --fault   ${faultNames.join(", ")}; the last needs --load above ${calmLoad} and --mix
+  --flood-mix  shares of the classes of who floods; without it those of --mix
   --out     folder for report.json, report.md and plots`;
 
 /** What a run does. */
@@ -35,6 +36,8 @@ export interface SimulateOptions {
   readonly part: TracePart;
   readonly mix: readonly number[] | null;
   readonly fault: FaultName | null;
+  /** Shares of the classes of the tenant that floods; null unless one does. */
+  readonly floodMix: readonly number[] | null;
   readonly out: string | null;
 }
 
@@ -85,12 +88,23 @@ function oneOf<Name extends string>(option: string, text: string, names: readonl
 }
 
 /** Four shares of classes. @throws UsageError */
-export function readMix(text: string): readonly number[] {
+export function readMix(option: string, text: string): readonly number[] {
   const shares = text.split("/").map((share) => (share.trim() === "" ? Number.NaN : Number(share)));
   const sum = shares.reduce((total, share) => total + share, 0);
   if (shares.length === 4 && shares.every((share) => share >= 0) && sum > 0 && sum < Infinity)
     return shares;
-  throw new UsageError(`--mix: got ${text}, wanted four shares as 15/25/40/20`);
+  throw new UsageError(`${option}: got ${text}, wanted four shares as 15/25/40/20`);
+}
+
+/** The flooding tenant's mix. @throws UsageError where nobody floods. */
+function readFloodMix(
+  text: string | undefined,
+  fault: FaultName | null,
+  mix: readonly number[] | null,
+): readonly number[] | null {
+  if (fault === "tenant-flood") return text === undefined ? mix : readMix("--flood-mix", text);
+  if (text === undefined) return null;
+  throw new UsageError(`--flood-mix: got ${text}, wanted it only with --fault tenant-flood`);
 }
 
 function parse(args: readonly string[]): Record<string, string | undefined> {
@@ -108,6 +122,7 @@ function parse(args: readonly string[]): Record<string, string | undefined> {
         part: text,
         mix: text,
         fault: text,
+        "flood-mix": text,
         out: text,
       },
     }).values;
@@ -118,7 +133,11 @@ function parse(args: readonly string[]): Record<string, string | undefined> {
 
 /** Reads the command line. @throws UsageError with what was got and what was wanted. */
 export function readOptions(args: readonly string[]): SimulateOptions {
-  const { trace, fleet, policy, seed, seeds, load, part, mix, fault, out } = parse(args);
+  const values = parse(args);
+  const { trace, fleet, policy, seed, seeds, load, part, out } = values;
+  const mix = values["mix"] === undefined ? null : readMix("--mix", values["mix"]);
+  const fault =
+    values["fault"] === undefined ? null : oneOf("--fault", values["fault"], faultNames);
   const options: SimulateOptions = {
     trace: required("--trace", trace),
     fleet: required("--fleet", fleet),
@@ -127,8 +146,9 @@ export function readOptions(args: readonly string[]): SimulateOptions {
     seeds: wholeNumber("--seeds", seeds ?? "1", 1, 1_000),
     load: load === undefined ? null : readLoad(load),
     part: part === undefined ? "whole" : oneOf("--part", part, ["first", "second"]),
-    mix: mix === undefined ? null : readMix(mix),
-    fault: fault === undefined ? null : oneOf("--fault", fault, faultNames),
+    mix,
+    fault,
+    floodMix: readFloodMix(values["flood-mix"], fault, mix),
     out: out === undefined ? null : required("--out", out),
   };
   const ofCell = options.policies.find(([name]) => Object.hasOwn(cellAblations, name));
@@ -138,7 +158,7 @@ export function readOptions(args: readonly string[]): SimulateOptions {
     );
   if (options.fault === "tenant-flood" && ((options.load ?? 0) <= calmLoad || options.mix === null))
     throw new UsageError(
-      `--fault: got tenant-flood with load ${load ?? "as recorded"} and mix ${mix ?? "none"}, wanted --load above ${calmLoad} and --mix`,
+      `--fault: got tenant-flood with load ${load ?? "as recorded"} and mix ${mix?.join("/") ?? "none"}, wanted --load above ${calmLoad} and --mix`,
     );
   return options;
 }

@@ -8,7 +8,7 @@ import type { RunReport } from "./measure.ts";
 import { ablations, policies } from "./policies/catalogue.ts";
 import { replay } from "./replay.ts";
 import { readTrace } from "#dev/capacity/request-trace.ts";
-import { makeWorkload } from "./workload.ts";
+import { calmLoad, floodTenant, makeWorkload } from "./workload.ts";
 import type { WorkloadInput } from "./workload.ts";
 
 const fixtures = join(import.meta.dirname, "fixtures");
@@ -21,6 +21,7 @@ interface Run {
   readonly load?: number;
   readonly mix?: readonly number[] | null;
   readonly fault?: FaultName;
+  readonly floodMix?: readonly number[];
 }
 
 function workloadOf(change: Partial<WorkloadInput> & { readonly file: string }) {
@@ -32,17 +33,24 @@ function workloadOf(change: Partial<WorkloadInput> & { readonly file: string }) 
     seed: 1,
     load: 0.8,
     mix: null,
-    hasFlood: false,
+    floodMix: null,
     ...rest,
   });
 }
 
-function run({ fault: name, load = 0.8, mix: shares = null, policy, trace }: Run): RunReport {
+function run({
+  fault: name,
+  floodMix,
+  load = 0.8,
+  mix: shares = null,
+  policy,
+  trace,
+}: Run): RunReport {
   const arrivals = workloadOf({
     file: trace,
     load,
     mix: shares,
-    hasFlood: name === "tenant-flood",
+    floodMix: name === "tenant-flood" ? (floodMix ?? shares) : null,
   });
   const spanMs = arrivals.at(-1)?.atMs ?? 0;
   const fault = name === undefined ? null : { name, ...faultTimes(name, spanMs) };
@@ -82,7 +90,7 @@ describe("a workload", () => {
         new Set(workloadOf({ file, part }).map(({ request }) => request));
       const trace = readTrace(join(fixtures, file));
       const [first, second] = (["first", "second"] as const).map((part) =>
-        makeWorkload({ trace, part, fleet, seed: 1, load: null, mix: null, hasFlood: false }),
+        makeWorkload({ trace, part, fleet, seed: 1, load: null, mix: null, floodMix: null }),
       );
       expect(requestsOf("first").size).toBeGreaterThan(0);
       const taken = new Set(first?.map(({ request }) => JSON.stringify(request)));
@@ -107,6 +115,36 @@ describe("a workload", () => {
     expect(waiting.length).toBeGreaterThan(arrivals.length / 2);
     for (const { after, request } of waiting)
       expect(arrivals[after]?.request.session).toBe(request.session);
+  });
+});
+
+describe("a flood", () => {
+  test("is what one tenant sends beyond a calm load, for the middle third, in its own mix", ({
+    expect,
+  }) => {
+    const arrivals = workloadOf({ file: "plain.csv", load: 3, mix, floodMix: [1, 0, 0, 0] });
+    const all = workloadOf({ file: "plain.csv", load: 3, mix });
+    const endMs = all.at(-1)?.atMs ?? 0;
+    const flood = arrivals.filter(({ tenant }) => tenant === floodTenant);
+    expect(new Set(flood.map(({ priority }) => priority))).toStrictEqual(new Set(["critical"]));
+    for (const { atMs } of flood) {
+      expect(atMs).toBeGreaterThanOrEqual(endMs / 3);
+      expect(atMs).toBeLessThan((2 * endMs) / 3);
+    }
+    const calm = calmLoad / 3;
+    expect(Math.abs(flood.length - ((1 - calm) / 3) * all.length)).toBeLessThan(0.05 * all.length);
+    const others = arrivals.length - flood.length;
+    expect(Math.abs(others - calm * all.length)).toBeLessThan(0.05 * all.length);
+  });
+
+  test("keeps the order of sessions that it thins out", ({ expect }) => {
+    const arrivals = workloadOf({ file: "sessions.csv", load: 3, mix, floodMix: mix });
+    expect(arrivals.some(({ after }) => after >= 0)).toBe(true);
+    for (const [index, { after, request }] of arrivals.entries()) {
+      if (after < 0) continue;
+      expect(after).toBeLessThan(index);
+      expect(arrivals[after]?.request.session).toBe(request.session);
+    }
   });
 });
 

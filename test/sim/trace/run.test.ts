@@ -125,6 +125,11 @@ describe("npm run simulate", () => {
         { "--fault": "tenant-flood", "--mix": "1/1/1/1", "--load": "0.8" },
         /--fault: got tenant-flood with load 0\.8/,
       ],
+      [
+        "a flood's mix without a flood",
+        { "--flood-mix": "1/0/0/0" },
+        /--flood-mix: got 1\/0\/0\/0, wanted it only with --fault tenant-flood/,
+      ],
       ["an option that is none", { "--speed": "9" }, /'--speed'/],
     ];
 

@@ -15,13 +15,14 @@ export interface Simulation {
 }
 
 function describe(options: SimulateOptions): string {
-  const { fault, fleet, load, mix, part, seed, seeds, trace } = options;
+  const { fault, fleet, floodMix, load, mix, part, seed, seeds, trace } = options;
   return [
     `${basename(trace)}, ${part === "whole" ? "whole" : `${part} half`}`,
     `fleet ${basename(fleet)}`,
     load === null ? "times as recorded" : `load ${load}`,
     mix === null ? "no classes" : `mix ${mix.join("/")}`,
     ...(fault === null ? [] : [`fault ${fault}`]),
+    ...(floodMix === null ? [] : [`flood's mix ${floodMix.join("/")}`]),
     `seeds ${seed}-${seed + seeds - 1}`,
   ].join("; ");
 }
@@ -32,9 +33,8 @@ export function simulateAll(options: SimulateOptions): Simulation {
   const fleet = readFleet(options.fleet);
   const runs: RunReport[] = [];
   for (let seed = options.seed; seed < options.seed + options.seeds; seed += 1) {
-    const { load, mix, part } = options;
-    const hasFlood = options.fault === "tenant-flood";
-    const arrivals = makeWorkload({ trace, part, fleet, seed, load, mix, hasFlood });
+    const { floodMix, load, mix, part } = options;
+    const arrivals = makeWorkload({ trace, part, fleet, seed, load, mix, floodMix });
     const spanMs = arrivals.reduce((last, { atMs }) => Math.max(last, atMs), 0);
     const fault =
       options.fault === null ? null : { name: options.fault, ...faultTimes(options.fault, spanMs) };

@@ -46,6 +46,12 @@ const figures: Readonly<Record<string, (report: RunReport) => number | null>> = 
   usdPerMGoodTokens: ({ costPerMillionGoodTokensUsd }) => costPerMillionGoodTokensUsd,
   busyShare: ({ busyShare }) => busyShare,
   othersGoodRatioInFlood: ({ othersGoodRatioInFlood }) => othersGoodRatioInFlood,
+  othersGoodRatioOutOfFlood: ({ flood }) => flood?.othersOutside ?? null,
+  othersCriticalGoodInFlood: ({ flood }) => flood?.others.critical ?? null,
+  othersInteractiveGoodInFlood: ({ flood }) => flood?.others.interactive ?? null,
+  othersStandardGoodInFlood: ({ flood }) => flood?.others.standard ?? null,
+  othersBatchGoodInFlood: ({ flood }) => flood?.others.batch ?? null,
+  floodsOwnGoodRatio: ({ flood }) => flood?.own ?? null,
   detectionSeconds: ({ recovery }) => recovery?.detectionSeconds ?? null,
   interactiveErrorsAfterDetection: ({ recovery }) =>
     recovery?.interactiveErrorRatioAfterDetection ?? null,

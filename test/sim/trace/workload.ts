@@ -31,8 +31,11 @@ export interface WorkloadInput {
   readonly load: number | null;
   /** Shares of the four classes; null: all are interactive. */
   readonly mix: readonly number[] | null;
-  /** Whether one tenant sends what exceeds {@link calmLoad}, for the middle third. */
-  readonly hasFlood: boolean;
+  /**
+   * One tenant sends what exceeds {@link calmLoad} for the middle third, in these shares of the classes; null: nobody does. The
+   * others send {@link calmLoad} all the time.
+   */
+  readonly floodMix: readonly number[] | null;
 }
 
 /** Share of a part that one seed replays: each takes another stretch of it, or other sessions. */
@@ -71,14 +74,14 @@ export function makeWorkload(input: WorkloadInput): readonly Arrival[] {
     : placeRecorded(requests, spanMs);
   const owners = new Map<number, { readonly priority: Priority; readonly tenant: number }>();
   const lastOfLane = new Map<string, number>();
+  const { floodMix } = input;
   const endMs = placed.at(-1)?.atMs ?? 0;
-  return placed.map(({ atMs, lane, request, thinkMs }, index) => {
+  const arrivals: Arrival[] = [];
+  for (const { atMs, lane, request, thinkMs } of placed) {
     const { session } = request;
-    const isFlood =
-      input.hasFlood &&
-      atMs >= endMs / 3 &&
-      atMs < (2 * endMs) / 3 &&
-      random() < 1 - calmLoad / (input.load ?? 1);
+    const isOver = floodMix !== null && random() < 1 - calmLoad / (input.load ?? 1);
+    const isFlood = isOver && atMs >= endMs / 3 && atMs < (2 * endMs) / 3;
+    if (isOver && !isFlood) continue;
     const owner = owners.get(session) ?? {
       priority: drawClass(input.mix, random),
       // Few tenants make most of the traffic: the square of a uniform draw.
@@ -86,10 +89,11 @@ export function makeWorkload(input: WorkloadInput): readonly Arrival[] {
     };
     if (session >= 0) owners.set(session, owner);
     const after = lane === null ? -1 : (lastOfLane.get(lane) ?? -1);
-    if (lane !== null) lastOfLane.set(lane, index);
-    const tenant = isFlood ? floodTenant : owner.tenant;
-    return { atMs, thinkMs, request, after, priority: owner.priority, tenant };
-  });
+    if (lane !== null) lastOfLane.set(lane, arrivals.length);
+    const own = isFlood ? { priority: drawClass(floodMix, random), tenant: floodTenant } : owner;
+    arrivals.push({ atMs, thinkMs, request, after, ...own });
+  }
+  return arrivals;
 }
 
 /** The seed's requests of a part: a stretch of time, or some of its sessions; halves share no session and no time. */

@@ -91,7 +91,7 @@ export function readDayOptions(args: readonly string[]): DayOptions {
     seeds: wholeNumber("--seeds", got["seeds"] ?? "1", 1, 1_000),
     scale: readScale(got["scale"] ?? "1"),
     learnDays: learnDays === undefined ? null : wholeNumber("--learn-days", learnDays, 0, 365),
-    shares: sharesOf(readMix(got["mix"] ?? "15/25/40/20")),
+    shares: sharesOf(readMix("--mix", got["mix"] ?? "15/25/40/20")),
     checkHour: checkHour === undefined ? null : wholeNumber("--check-hour", checkHour, 0, 8_760),
     out: out === undefined ? null : required("--out", out),
   };

@@ -65,7 +65,7 @@ function measureAt(
     seed,
     load,
     mix: null,
-    hasFlood: false,
+    floodMix: null,
   });
   const { records } = replay({ arrivals, fleet, policy, seed, hasAdmission: false, fault: null });
   const endMs = arrivals.reduce((last, { atMs }) => Math.max(last, atMs), 1);
