@@ -15,11 +15,11 @@ import type { Attended, Patient } from "./patient-room.ts";
 import type { CellScheduler, Slot, SlotReply, SlotRequest } from "./scheduler.ts";
 import type { ShardBook } from "./shard-book.ts";
 import {
-  classOf,
   deadlineReasons,
   fitReasons,
   isArrival,
   ownRejections,
+  standingOf,
   subjectOf,
   told,
 } from "./slot-rules.ts";
@@ -129,6 +129,7 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
     const running = admission.began(
       {
         tenant: request.tenant,
+        priority: request.priority,
         workTokens: demand.workTokens,
         predictedMs: 1_000 * (ttftSeconds + interTokenSeconds * Math.max(0, outputTokens - 1)),
       },
@@ -235,7 +236,7 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
     admission: ModelAdmission<Waiter>,
     take: () => void,
   ): Attended {
-    const ceiling = admission.queue.ceilingOf(classOf(request));
+    const ceiling = admission.queue.ceilingOf(standingOf(request));
     const chosen = choose(request, sinceMs, ceiling, admission);
     switch (chosen.kind) {
       case "chosen":
@@ -295,11 +296,10 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
     reply: (reply: SlotReply) => void,
   ): () => void {
     const nowMs = clock.nowMs();
-    const { deadlineMs, isLaterTurn = false, tenant } = request;
+    const { deadlineMs, isLaterTurn = false } = request;
     const costTokens = book.workOf(request, nowMs);
     const turn: QueuedTurn = {
-      tenant,
-      priority: classOf(request),
+      ...standingOf(request),
       isLaterTurn,
       costTokens,
       deadlineMs,
@@ -368,11 +368,11 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
       const shed = admission.screen(subjectOf(request), book.workOf(request, nowMs), nowMs, unit);
       if (shed !== null) return refuse(request, "shed", reply, shed.retryAfterMs);
     }
-    const priority = classOf(request);
-    // Whoever waits already, no less important, is served first, also when a slot is free for this one.
+    const standing = standingOf(request);
+    // Whoever waits already with no less right is served first, also when a slot is free for this one.
     const chosen: Chosen | NotChosen =
-      admission.queue.isFirst(priority) || isCold(request.model)
-        ? choose(request, nowMs, admission.queue.ceilingOf(priority), admission)
+      admission.queue.isFirst(standing) || isCold(request.model)
+        ? choose(request, nowMs, admission.queue.ceilingOf(standing), admission)
         : { kind: "full" };
     switch (chosen.kind) {
       case "late":
@@ -416,12 +416,12 @@ export function createScheduler(options: SchedulerOptions): CellScheduler {
     acquire,
     elsewhere(request) {
       const queue = models.get(request.model)?.queue;
-      const priority = classOf(request);
+      const standing = standingOf(request);
       const hasRoom =
         queue !== undefined &&
         !isDraining &&
-        queue.isFirst(priority) &&
-        book.choose(request, clock.nowMs(), queue.ceilingOf(priority)).kind === "chosen";
+        queue.isFirst(standing) &&
+        book.choose(request, clock.nowMs(), queue.ceilingOf(standing)).kind === "chosen";
       return {
         hasRoom,
         hasNeighbour: hasNeighbour(request.model),

@@ -1,6 +1,6 @@
+import type { TurnStanding } from "#shared/admission/model-queue.ts";
 import type { RefusalReason } from "#shared/admission/refusal.ts";
 import type { ShedSubject } from "#shared/admission/shed-cohorts.ts";
-import type { Priority } from "#shared/config/topology.ts";
 import type { NoShardReason } from "#shared/conversation/turn-failure.ts";
 import type { SlotRequest } from "./scheduler.ts";
 
@@ -15,9 +15,9 @@ export const ownRejections: ReadonlySet<string> = new Set([
 /** Those of them that hold whatever becomes of the shard. */
 export const fitReasons: ReadonlySet<string> = new Set(["context", "revision", "tenantSet"]);
 
-/** The class that a turn waits in: a begun answer is never held up by new ones. */
-export function classOf({ hasBegun = false, priority }: SlotRequest): Priority {
-  return hasBegun ? "critical" : priority;
+/** Whose it is and the class that it waits in: a begun answer is never held up by new ones. */
+export function standingOf({ hasBegun = false, priority, tenant }: SlotRequest): TurnStanding {
+  return { tenant, priority: hasBegun ? "critical" : priority, hasBegun };
 }
 
 /** Whether a turn is new work. Another try of one that was let in, and the rest of a begun answer, are not. */

@@ -14,6 +14,19 @@ export interface FairSharePolicy {
   readonly tenantsMax: number;
 }
 
+/** Whether a tenant was served no more than its fair share of the model, or more: then it stands behind all others. */
+export type Standing = "within" | "over";
+
+/** Standings of tenants in one class. */
+export interface ClassStandings {
+  /** Whether it was served more of the class, and of those above it, than its fair share. */
+  isOver(tenant: string): boolean;
+  /** Whether it asks for more of them. */
+  asksTooMuch(tenant: string): boolean;
+}
+
+const allWithin: ClassStandings = { isOver: () => false, asksTooMuch: () => false };
+
 /**
  * The turns of one class that wait for one model. Deficit round robin over tenants (Shreedhar and Varghese 1995) by tokens:
  * a round gives every waiting tenant a quantum, at most a few turns of mean size, and a tenant is served while its deficit covers its next turn. Within a
@@ -27,12 +40,18 @@ export class ClassQueue<T> {
   readonly #leftovers = new Map<string, number>();
   readonly #attained: AttainedService;
   readonly #policy: FairSharePolicy;
+  readonly #standings: ClassStandings;
   #order: LineOrder = "deadlineFirst";
   #workTokens = 0;
 
-  constructor(attained: AttainedService, policy: FairSharePolicy) {
+  constructor(
+    attained: AttainedService,
+    policy: FairSharePolicy,
+    standings: ClassStandings = allWithin,
+  ) {
     this.#attained = attained;
     this.#policy = policy;
+    this.#standings = standings;
   }
 
   get length(): number {
@@ -85,22 +104,24 @@ export class ClassQueue<T> {
     return this.remove(queued);
   }
 
-  /** The turn to serve next, null when none waits; `passed` are tenants whose head cannot be served now. */
-  next(nowMs: number, passed: ReadonlySet<string>): Queued<T> | null {
-    let best = this.#affordable(nowMs, passed);
+  /**
+   * The turn to serve next of tenants of a standing, null when none waits; `passed` are tenants whose head cannot be served now.
+   */
+  next(nowMs: number, passed: ReadonlySet<string>, standing: Standing): Queued<T> | null {
+    let best = this.#affordable(nowMs, passed, standing);
     if (best !== null) return best;
     // The rounds until somebody can afford its head are given in one step.
     const quantumTokens = this.#quantumTokens();
     let rounds = Number.POSITIVE_INFINITY;
     for (const line of this.#lines.values()) {
-      if (passed.has(line.tenant)) continue;
+      if (passed.has(line.tenant) || this.#standingOf(line.head()) !== standing) continue;
       const missing = line.head().turn.costTokens - line.deficitTokens;
       rounds = Math.min(rounds, Math.ceil(missing / quantumTokens));
     }
     if (rounds === Number.POSITIVE_INFINITY) return null;
     this.#leftovers.clear();
     for (const line of this.#lines.values()) this.#give(line, rounds, quantumTokens);
-    best = this.#affordable(nowMs, passed);
+    best = this.#affordable(nowMs, passed, standing);
     return best;
   }
 
@@ -110,14 +131,30 @@ export class ClassQueue<T> {
     return null;
   }
 
-  /** Of the tenant with most work waiting, the turn that would be served last. */
-  mostExpendable(): Queued<T> | null {
-    return this.#heaviest()?.last() ?? null;
+  /** Of those within their shares the one that has waited longest. O(those that stand behind and came before it). */
+  oldestWithin(): Queued<T> | null {
+    for (const queued of this.#arrivals) if (this.#standingOf(queued) === "within") return queued;
+    return null;
   }
 
-  /** Of the tenant with most work waiting, the turn that has waited longest. O(n). */
+  /** Whether a turn of a standing waits. */
+  has(standing: Standing): boolean {
+    for (const line of this.#lines.values()) {
+      // A begun answer stands first, and never behind.
+      const queued = standing === "within" ? line.head() : line.last();
+      if (this.#standingOf(queued) === standing) return true;
+    }
+    return false;
+  }
+
+  /** Of the tenant of a standing with most work waiting, the turn that would be served last. */
+  mostExpendable(standing: Standing): Queued<T> | null {
+    return this.#heaviest(standing)?.last() ?? null;
+  }
+
+  /** Of the tenant with most work waiting, of those above their shares where any are, the turn that has waited longest. O(n). */
   oldestOfHeaviest(): Queued<T> | null {
-    const tenant = this.#heaviest()?.tenant;
+    const tenant = (this.#heaviest("over") ?? this.#heaviest("within"))?.tenant;
     for (const queued of this.#arrivals) if (queued.turn.tenant === tenant) return queued;
     return null;
   }
@@ -126,15 +163,33 @@ export class ClassQueue<T> {
     return this.#lines.get(tenant)?.workTokens ?? 0;
   }
 
+  /** Work of tenants within their shares, tokens; of those that ask for more only where they are counted. */
+  workWithin(countsGreedy: boolean): number {
+    let sum = 0;
+    for (const line of this.#lines.values()) {
+      if (this.#standingOf(line.last()) === "over") continue;
+      if (countsGreedy || !this.#standings.asksTooMuch(line.tenant)) sum += line.workTokens;
+    }
+    return sum;
+  }
+
   /**
-   * Work that is served before a further turn of `tenant`, tokens: its own, and of every other tenant at most as much again
-   * with the turn, because rounds give all the same. Of its own it is served none before while the newest goes first.
+   * Work that is served before a further turn of `tenant`, tokens: its own, and of every other tenant of its standing at most
+   * as much again with the turn, because rounds give all the same; before one that stands behind all of those that do not. Of
+   * others that ask for more than their shares nothing is, unless the tenant does: they will stand behind it. Of its own it is
+   * served none before while the newest goes first.
    */
   workBefore(tenant: string, costTokens: number): number {
     const own = this.#order === "newestFirst" ? 0 : this.workOfTenant(tenant);
+    const isOver = this.#standings.isOver(tenant);
+    const isGreedy = isOver || this.#standings.asksTooMuch(tenant);
     let sum = own;
     for (const line of this.#lines.values()) {
-      if (line.tenant !== tenant) sum += Math.min(line.workTokens, own + costTokens);
+      if (line.tenant === tenant) continue;
+      const isOtherOver = this.#standingOf(line.last()) === "over";
+      if (isOtherOver && !isOver) continue;
+      if (!isGreedy && this.#standings.asksTooMuch(line.tenant)) continue;
+      sum += isOver && !isOtherOver ? line.workTokens : Math.min(line.workTokens, own + costTokens);
     }
     return sum;
   }
@@ -144,9 +199,14 @@ export class ClassQueue<T> {
     return [...this.#arrivals];
   }
 
-  #heaviest(): TenantLine<T> | null {
+  #standingOf({ turn }: Queued<T>): Standing {
+    return turn.hasBegun !== true && this.#standings.isOver(turn.tenant) ? "over" : "within";
+  }
+
+  #heaviest(standing: Standing): TenantLine<T> | null {
     let heaviest: TenantLine<T> | null = null;
     for (const line of this.#lines.values()) {
+      if (this.#standingOf(line.last()) !== standing) continue;
       if (heaviest === null || line.workTokens > heaviest.workTokens) heaviest = line;
     }
     return heaviest;
@@ -168,13 +228,14 @@ export class ClassQueue<T> {
     line.deficitTokens = Math.min(most, line.deficitTokens + rounds * quantumTokens);
   }
 
-  #affordable(nowMs: number, passed: ReadonlySet<string>): Queued<T> | null {
+  #affordable(nowMs: number, passed: ReadonlySet<string>, standing: Standing): Queued<T> | null {
     let best: Queued<T> | null = null;
     let bestAttained = 0;
     for (const line of this.#lines.values()) {
       if (passed.has(line.tenant)) continue;
       const head = line.head();
-      if (line.deficitTokens < head.turn.costTokens) continue;
+      if (this.#standingOf(head) !== standing || line.deficitTokens < head.turn.costTokens)
+        continue;
       const attained = this.#attained.of(line.tenant, nowMs);
       if (best === null || isBefore(head, attained, best, bestAttained)) {
         [best, bestAttained] = [head, attained];

@@ -2,6 +2,7 @@ import { priorities } from "../config/topology.ts";
 import type { Priority } from "../config/topology.ts";
 import { admitToQueue } from "./admit-to-queue.ts";
 import type { QueueDecision } from "./admit-to-queue.ts";
+import type { ClassQueue } from "./class-queue.ts";
 import { codelBelow, stepCodel } from "./codel.ts";
 import type { CodelState } from "./codel.ts";
 import { addDrained, drainRate, noDrain } from "./drain-rate.ts";
@@ -45,9 +46,15 @@ const cuttable = ["interactive", "standard", "batch"] as const;
 const shedRetryMsMin = 5_000;
 
 /** Longest wait of each class's turns, ms; null where none waits. */
-function agesOf<T>(queue: ModelQueue<T>, nowMs: number): Readonly<Record<Priority, number | null>> {
+type Ages = Readonly<Record<Priority, number | null>>;
+
+function agesOf<T>(
+  queue: ModelQueue<T>,
+  nowMs: number,
+  oldestOf = (one: ClassQueue<T>): Queued<T> | null => one.oldest(),
+): Ages {
   const age = (priority: Priority): number | null => {
-    const oldest = queue.of(priority).oldest();
+    const oldest = oldestOf(queue.of(priority));
     return oldest === null ? null : Math.max(0, nowMs - oldest.enqueuedAtMs);
   };
   return {
@@ -67,6 +74,8 @@ export class ModelAdmission<T> {
   readonly #policy: QueuePolicy;
   readonly #running = new Set<RunningWork>();
   readonly #shares = new FairShares();
+  /** Of those within their shares alone: others' ceilings are not lowered for who floods. */
+  readonly #longWithin: Record<Priority, LongQueueState>;
   readonly #long: Record<Priority, LongQueueState>;
   readonly #codel: Record<Priority, CodelState>;
   /** Sum of the running turns' predicted rates, tokens per second. */
@@ -80,7 +89,7 @@ export class ModelAdmission<T> {
   #hasServed = false;
 
   constructor(policy: QueuePolicy) {
-    this.queue = new ModelQueue<T>(policy);
+    this.queue = new ModelQueue<T>(policy, this.#shares);
     this.#policy = policy;
     const same = <S>(state: S): Record<Priority, S> => ({
       critical: state,
@@ -89,6 +98,7 @@ export class ModelAdmission<T> {
       batch: state,
     });
     this.#long = same(shortQueue);
+    this.#longWithin = same(shortQueue);
     this.#codel = same<CodelState>(codelBelow);
   }
 
@@ -114,6 +124,7 @@ export class ModelAdmission<T> {
     random: () => number,
   ): { readonly retryAfterMs: number } | null {
     this.#shares.arrived(subject, workTokens, nowMs);
+    this.#shares.renew(nowMs);
     if (!this.#shares.isShed(subject, this.#shed.ratio, nowMs, random)) {
       this.#arrived += 1;
       return null;
@@ -127,7 +138,7 @@ export class ModelAdmission<T> {
     this.#shares.arrived(subject, workTokens, nowMs);
   }
 
-  /** Whether others of the class, who ask for more than their fair share, are to give way before the tenant. */
+  /** Whether others, who ask for more than their fair share, are to give way before the tenant's turns of the class. */
   isWithinShare(tenant: string, priority: Priority, nowMs: number): boolean {
     return this.#shares.isWithin(tenant, priority, nowMs);
   }
@@ -170,12 +181,13 @@ export class ModelAdmission<T> {
   began(
     service: {
       readonly tenant: string;
+      readonly priority: Priority;
       readonly workTokens: number;
       readonly predictedMs: number;
     },
     nowMs: number,
   ): RunningWork {
-    const { predictedMs, tenant, workTokens } = service;
+    const { predictedMs, priority, tenant, workTokens } = service;
     const running = {
       workTokens,
       endsAtMs: nowMs + predictedMs,
@@ -185,6 +197,7 @@ export class ModelAdmission<T> {
     this.#foreseenRate += running.tokensPerSecond;
     this.#dispatched += 1;
     this.queue.charge(tenant, workTokens, nowMs);
+    this.#shares.served(tenant, priority, workTokens, nowMs);
     return running;
   }
 
@@ -203,28 +216,32 @@ export class ModelAdmission<T> {
    * would make it long.
    */
   tick(nowMs: number, freeSlots: () => number, isCrowded = false): readonly Queued<T>[] {
+    this.#shares.renew(nowMs);
     if (this.queue.length === 0) this.#backlogSinceMs = null;
     // Those that wait for the first shard to come up wait for no other turn.
     if (this.isStarting) return [];
     const before = agesOf(this.queue, nowMs);
-    for (const priority of priorities) {
-      const { [priority]: age } = before;
-      const slo = this.#sloMs(priority);
-      this.#long[priority] = stepLongQueue(
-        this.#long[priority],
-        age,
-        slo,
-        nowMs,
-        this.#policy.longQueue,
-      );
-    }
+    this.#stepLong(this.#long, before, nowMs);
+    const hasOver = this.#shares.hasOver();
+    const within = hasOver ? agesOf(this.queue, nowMs, (queue) => queue.oldestWithin()) : before;
+    this.#stepLong(this.#longWithin, within, nowMs);
     this.queue.setOverloaded(
       isCrowded ||
-        (["critical", "interactive", "standard"] as const).some((one) => this.isOverloaded(one)),
+        (["critical", "interactive", "standard"] as const).some(
+          (one) => this.#longWithin[one].isOverloaded,
+        ),
     );
     const dropped = cuttable.flatMap((priority) => this.#cut(priority, nowMs));
     this.#stepShed(before, nowMs, freeSlots);
     return dropped;
+  }
+
+  #stepLong(states: Record<Priority, LongQueueState>, ages: Ages, nowMs: number): void {
+    for (const priority of priorities) {
+      const { [priority]: age } = ages;
+      const slo = this.#sloMs(priority);
+      states[priority] = stepLongQueue(states[priority], age, slo, nowMs, this.#policy.longQueue);
+    }
   }
 
   #sloMs(priority: Priority): number {
@@ -255,11 +272,7 @@ export class ModelAdmission<T> {
     }
   }
 
-  #stepShed(
-    ages: Readonly<Record<Priority, number | null>>,
-    nowMs: number,
-    freeSlots: () => number,
-  ): void {
+  #stepShed(ages: Ages, nowMs: number, freeSlots: () => number): void {
     this.#periodBeganMs ??= nowMs;
     if (nowMs - this.#periodBeganMs < this.#policy.shedRatio.periodMs) return;
     const isLate = priorities.some(

@@ -4,6 +4,8 @@ import { createAttainedService } from "./attained-service.ts";
 import type { AttainedService } from "./attained-service.ts";
 import { classCeiling } from "./class-ceiling.ts";
 import { ClassQueue } from "./class-queue.ts";
+import type { Standing } from "./class-queue.ts";
+import type { Standings } from "./fair-shares.ts";
 import type { QueuePolicy } from "./queue-policy.ts";
 import type { Queued, QueuedTurn } from "./tenant-line.ts";
 
@@ -23,27 +25,69 @@ export type DispatchVerdict =
   /** The shards that it may use are full; another turn may use others. */
   | "blocked";
 
+/** Whose turn it is, as far as it decides whom it waits behind. */
+export type TurnStanding = Pick<QueuedTurn, "tenant" | "priority" | "hasBegun">;
+
+const nobodyOver: Standings = {
+  hasOver: () => false,
+  isOver: () => false,
+  asksTooMuch: () => false,
+};
+
+/**
+ * How full a shard may be for work above its tenant's share, whatever its class: a tenth is left for the others' next turn (our
+ * choice).
+ */
+const overCeiling = 0.9;
+
 /** Tries to dispatch that one pass makes at most; the rest is asked at the next one. */
 const triesPerPassMax = 64;
 
+function aboveOf(priority: Priority): readonly Priority[] {
+  return priorities.slice(0, priorities.indexOf(priority));
+}
+
+function belowOf(priority: Priority): readonly Priority[] {
+  return priorities.slice(priorities.indexOf(priority) + 1);
+}
+
+interface ServicePass {
+  readonly priority: Priority;
+  readonly standing: Standing;
+  readonly nowMs: number;
+  /** Of the whole pass. */
+  readonly left: { tries: number };
+}
+
 /**
- * The turns that wait for one model: a queue per class, the more important first, fair among tenants inside
- * (class-queue.ts). It holds no clock and answers nobody: its owner dispatches and replies.
+ * The turns that wait for one model. Those of tenants within their fair share of the model go first, then those of tenants that
+ * were served more than it; each by class, the more important first, fair among tenants inside (class-queue.ts). It holds no clock and answers nobody: its owner dispatches and replies.
  */
 export class ModelQueue<T> {
   readonly #classes: Readonly<Record<Priority, ClassQueue<T>>>;
   readonly #attained: AttainedService;
   readonly #policy: QueuePolicy;
+  readonly #standings: Standings;
   #arrivals = 0;
   #isOverloaded = false;
 
-  constructor(policy: QueuePolicy) {
+  constructor(policy: QueuePolicy, standings: Standings = nobodyOver) {
     const attained = createAttainedService(
       policy.share.attainedHalfLifeMs,
       policy.share.tenantsMax,
     );
-    const make = (): ClassQueue<T> => new ClassQueue<T>(attained, policy.share);
-    this.#classes = { critical: make(), interactive: make(), standard: make(), batch: make() };
+    const make = (priority: Priority): ClassQueue<T> =>
+      new ClassQueue<T>(attained, policy.share, {
+        isOver: (tenant) => standings.isOver(tenant, priority),
+        asksTooMuch: (tenant) => standings.asksTooMuch(tenant, priority),
+      });
+    this.#classes = {
+      critical: make("critical"),
+      interactive: make("interactive"),
+      standard: make("standard"),
+      batch: make("batch"),
+    };
+    this.#standings = standings;
     this.#attained = attained;
     this.#policy = policy;
   }
@@ -88,70 +132,109 @@ export class ModelQueue<T> {
     this.#attained.add(tenant, tokens, nowMs);
   }
 
-  /** How full a shard may be for a turn of `priority`. */
-  ceilingOf(priority: Priority): number {
-    const above = priorities.slice(0, priorities.indexOf(priority));
-    const isAboveWaiting = above.some((other) => this.#classes[other].length > 0);
+  /** How full a shard may be for a turn. */
+  ceilingOf(turn: TurnStanding): number {
+    const isAboveWaiting = aboveOf(turn.priority).some((other) => this.#isAhead(turn, other));
     const input = { isAboveWaiting, isOverloaded: this.#isOverloaded };
-    return classCeiling(priority, input, this.#policy.ceiling);
+    const ceiling = classCeiling(turn.priority, input, this.#policy.ceiling);
+    return this.#standingOf(turn) === "over" ? Math.min(overCeiling, ceiling) : ceiling;
   }
 
-  /** Whether a turn of `priority` that comes now has nobody to wait behind. */
-  isFirst(priority: Priority): boolean {
-    return priorities
-      .slice(0, priorities.indexOf(priority) + 1)
-      .every((other) => this.#classes[other].length === 0);
+  /** Whether a turn that comes now has nobody to wait behind. */
+  isFirst(turn: TurnStanding): boolean {
+    if (this.#standingOf(turn) === "over" && priorities.some((one) => this.#has(one, "within"))) {
+      return false;
+    }
+    return [...aboveOf(turn.priority), turn.priority].every((other) => !this.#isAhead(turn, other));
   }
 
   /**
-   * Offers turns in the order of service to `dispatch`, class by class, until there is no room or nobody waits. `dispatch`
-   * must take out what it dispatched or answered.
+   * Offers turns in the order of service to `dispatch`, until there is no room or nobody waits. `dispatch` must take out what it
+   * dispatched or answered.
    */
   serve(nowMs: number, dispatch: (next: NextTurn<T>) => DispatchVerdict): void {
-    let tries = 0;
-    for (const priority of priorities) {
-      const queue = this.#classes[priority];
-      const passed = new Set<string>();
-      for (;;) {
-        const queued = queue.next(nowMs, passed);
-        if (queued === null) break;
-        tries += 1;
-        if (tries > triesPerPassMax) return;
-        const verdict = dispatch({ queued, ceiling: this.ceilingOf(priority) });
-        if (verdict === "full") return;
-        if (verdict === "blocked") passed.add(queued.turn.tenant);
+    const left = { tries: triesPerPassMax };
+    for (const standing of ["within", "over"] as const) {
+      if (standing === "over" && !this.#standings.hasOver()) return;
+      for (const priority of priorities) {
+        if (!this.#serveClass({ priority, standing, nowMs, left }, dispatch)) return;
       }
     }
   }
 
   /** Work that is served before a further turn, tokens. */
-  workBefore({ costTokens, priority, tenant }: QueuedTurn): number {
+  workBefore(turn: QueuedTurn): number {
+    const { costTokens, priority, tenant } = turn;
+    const isOver = this.#standingOf(turn) === "over";
+    const countsGreedy = isOver || this.#standings.asksTooMuch(tenant, priority);
     let sum = this.#classes[priority].workBefore(tenant, costTokens);
-    for (const other of priorities.slice(0, priorities.indexOf(priority))) {
-      sum += this.#classes[other].workTokens;
+    for (const other of aboveOf(priority)) {
+      const queue = this.#classes[other];
+      sum += isOver ? queue.workTokens : queue.workWithin(countsGreedy);
     }
+    if (!isOver) return sum;
+    for (const other of belowOf(priority)) sum += this.#classes[other].workWithin(true);
     return sum;
   }
 
   /**
-   * The waiting turn that gives its place to `turn` when the queue is full: of the least important class that waits, of its
-   * tenant with most work, the last in line. Null where that would be `turn` itself: nobody has less right to the place.
+   * The waiting turn that gives its place to `turn` when the queue is full: of a tenant above its share, else of any; of the
+   * least important class that waits, of its tenant with most work, the last in line. Null where that would be `turn` itself:
+   * nobody has less right to the place.
    */
   victimFor(turn: QueuedTurn): Queued<T> | null {
-    const own = priorities.indexOf(turn.priority);
-    for (let index = priorities.length - 1; index >= own; index -= 1) {
-      const priority = priorities[index];
-      const queue = priority === undefined ? null : this.#classes[priority];
-      const victim = queue?.mostExpendable() ?? null;
-      if (queue === null || victim === null) continue;
-      if (index > own) return victim;
-      const after = queue.workOfTenant(turn.tenant) + turn.costTokens;
-      return queue.workOfTenant(victim.turn.tenant) > after ? victim : null;
+    const own = this.#standingOf(turn);
+    for (const standing of ["over", "within"] as const) {
+      if (standing === "over" && !this.#standings.hasOver()) continue;
+      const isSame = standing === own;
+      const least = isSame ? priorities.indexOf(turn.priority) : 0;
+      for (const priority of priorities.slice(least).toReversed()) {
+        const queue = this.#classes[priority];
+        const victim = queue.mostExpendable(standing);
+        if (victim === null) continue;
+        if (!isSame || priority !== turn.priority) return victim;
+        const after = queue.workOfTenant(turn.tenant) + turn.costTokens;
+        return queue.workOfTenant(victim.turn.tenant) > after ? victim : null;
+      }
+      if (isSame) return null;
     }
     return null;
   }
 
   all(): readonly Queued<T>[] {
     return priorities.flatMap((priority) => this.#classes[priority].all());
+  }
+
+  /** Offers turns of one class and standing; false: there is no room for anybody after them. */
+  #serveClass(pass: ServicePass, dispatch: (next: NextTurn<T>) => DispatchVerdict): boolean {
+    const { left, nowMs, priority, standing } = pass;
+    const queue = this.#classes[priority];
+    const passed = new Set<string>();
+    for (;;) {
+      const queued = queue.next(nowMs, passed, standing);
+      if (queued === null) return true;
+      left.tries -= 1;
+      if (left.tries < 0) return false;
+      const verdict = dispatch({ queued, ceiling: this.ceilingOf(queued.turn) });
+      if (verdict === "full") return false;
+      if (verdict === "blocked") passed.add(queued.turn.tenant);
+    }
+  }
+
+  #standingOf({ hasBegun, priority, tenant }: TurnStanding): Standing {
+    return hasBegun !== true && this.#standings.isOver(tenant, priority) ? "over" : "within";
+  }
+
+  #has(priority: Priority, standing: Standing): boolean {
+    const queue = this.#classes[priority];
+    if (queue.length === 0) return false;
+    return this.#standings.hasOver() ? queue.has(standing) : standing === "within";
+  }
+
+  /** Whether one of a class waits that stands no worse than the turn. */
+  #isAhead(turn: TurnStanding, other: Priority): boolean {
+    return this.#standingOf(turn) === "over"
+      ? this.#classes[other].length > 0
+      : this.#has(other, "within");
   }
 }

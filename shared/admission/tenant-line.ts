@@ -7,6 +7,8 @@ export interface QueuedTurn {
   readonly priority: Priority;
   /** Turn 2 or later of a conversation: its prefix was paid for already. */
   readonly isLaterTurn: boolean;
+  /** The client has some of the answer: it goes before all that has not begun, whoever has been served how much. */
+  readonly hasBegun?: boolean;
   /** Work, tokens > 0: uncached input + 2 × expected output. */
   readonly costTokens: number;
   readonly deadlineMs: number;
@@ -25,13 +27,15 @@ export interface Queued<T> {
 export type LineOrder = "deadlineFirst" | "newestFirst";
 
 function compare<T>(left: Queued<T>, right: Queued<T>, order: LineOrder): number {
+  const hasBegun = left.turn.hasBegun === true;
+  if (hasBegun !== (right.turn.hasBegun === true)) return hasBegun ? -1 : 1;
   if (left.turn.isLaterTurn !== right.turn.isLaterTurn) return left.turn.isLaterTurn ? -1 : 1;
   if (order === "newestFirst") return right.arrival - left.arrival;
   return left.turn.deadlineMs - right.turn.deadlineMs || left.arrival - right.arrival;
 }
 
 /**
- * The turns of one tenant in one class, in the order of service: later turns of conversations first, then the earliest
+ * The turns of one tenant in one class, in the order of service: begun answers first, then later turns of conversations, then the earliest
  * deadline (or the newest arrival). Adding and removing is O(log n) comparisons and one shift.
  */
 export class TenantLine<T> {

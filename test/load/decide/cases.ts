@@ -164,7 +164,10 @@ function admission(): DecideCase {
             if (isTaken) return "full";
             isTaken = queue.take(queued);
             const { costTokens: workTokens, tenant } = queued.turn;
-            const running = cell.began({ tenant, workTokens, predictedMs: 1_000 }, nowMs);
+            const running = cell.began(
+              { tenant, workTokens, predictedMs: 1_000, priority: queued.turn.priority },
+              nowMs,
+            );
             cell.ended(running, true, nowMs);
             return "gone";
           });

@@ -1,4 +1,3 @@
-import type { Priority } from "#shared/config/topology.ts";
 import type { HedgeResult, TryResult } from "#shared/conversation/turn-events.ts";
 import type { ShardFailure } from "#shared/conversation/turn-failure.ts";
 import { isHedgeDue } from "#shared/conversation/turn-hedge.ts";
@@ -23,7 +22,7 @@ import type { CellParts } from "./policies/catalogue.ts";
 import type { SimCell } from "./sim-cell.ts";
 import type { SimDemand } from "./sim-demand.ts";
 import type { SimShard } from "./sim-shard.ts";
-import { classOf, hedgeCandidateOf, lateTurnOf } from "./sim-turn.ts";
+import { hedgeCandidateOf, lateTurnOf, standingOf } from "./sim-turn.ts";
 import type { SimTry, SimTurn } from "./sim-turn.ts";
 import type { WaitingRoom } from "./waiting-room.ts";
 
@@ -128,8 +127,8 @@ export function createSimTries(options: SimTriesOptions): SimTries {
     return shard;
   }
 
-  function ceilingOf(priority: Priority): number {
-    return isWhole ? waiting.ceilingOf(priority) : Infinity;
+  function ceilingOf(turn: SimTurn): number {
+    return isWhole ? waiting.ceilingOf(standingOf(turn)) : Infinity;
   }
 
   /** Sends a turn to a shard that is less full than the ceiling. */
@@ -142,6 +141,7 @@ export function createSimTries(options: SimTriesOptions): SimTries {
     const work = waiting.began(
       {
         tenant: `${arrival.tenant}`,
+        priority: arrival.priority,
         workTokens,
         predictedMs: 1_000 * (ttftSeconds + interTokenSeconds * Math.max(0, answer - 1)),
       },
@@ -324,10 +324,10 @@ export function createSimTries(options: SimTriesOptions): SimTries {
 
   /** Whether another shard than the turn's own has room for it at once. */
   function hasRoomElsewhere(turn: SimTurn, nowMs: number): boolean {
-    const priority = classOf(turn);
     const own = turn.try === null ? [] : [shardOf(turn.try).state.id];
     return (
-      waiting.isFirst(priority) && cell.hasRoom(demand.of(turn, ceilingOf(priority), own), nowMs)
+      waiting.isFirst(standingOf(turn)) &&
+      cell.hasRoom(demand.of(turn, ceilingOf(turn), own), nowMs)
     );
   }
 
@@ -372,8 +372,7 @@ export function createSimTries(options: SimTriesOptions): SimTries {
 
   /** A second shard that has room at once is asked the same; waiting for one would be no hedge. */
   function hedge(turn: SimTurn, nowMs: number): void {
-    const { priority } = turn.arrival;
-    const sent = waiting.isFirst(priority) ? send(turn, ceilingOf(priority), nowMs) : "full";
+    const sent = waiting.isFirst(standingOf(turn)) ? send(turn, ceilingOf(turn), nowMs) : "full";
     if (sent === "full" || sent === "blocked") {
       turn.hedge = "spent";
       return;

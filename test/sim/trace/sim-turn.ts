@@ -1,5 +1,5 @@
 import type { RunningWork } from "#shared/admission/model-admission.ts";
-import type { Priority } from "#shared/config/topology.ts";
+import type { TurnStanding } from "#shared/admission/model-queue.ts";
 import type { LateTurn } from "#shared/conversation/turn-lateness.ts";
 import type { HedgeState } from "#shared/conversation/turn-state.ts";
 import type { TryPlan } from "#shared/overload/try-plan.ts";
@@ -71,9 +71,10 @@ export function newSimTurn(id: number, arrival: Arrival): SimTurn {
   };
 }
 
-/** The class that a turn waits in: a begun answer is never held up by new ones. */
-export function classOf({ arrival, isBegun }: SimTurn): Priority {
-  return isBegun ? "critical" : arrival.priority;
+/** Whose it is and the class that it waits in: a begun answer is never held up by new ones. */
+export function standingOf({ arrival, isBegun }: SimTurn): TurnStanding {
+  const priority = isBegun ? "critical" : arrival.priority;
+  return { tenant: `${arrival.tenant}`, priority, hasBegun: isBegun };
 }
 
 /** The turn as its lateness is judged. */

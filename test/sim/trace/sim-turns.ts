@@ -5,7 +5,7 @@ import type { CellParts } from "./policies/catalogue.ts";
 import type { SimCell } from "./sim-cell.ts";
 import type { SimDemand } from "./sim-demand.ts";
 import type { SimTries } from "./sim-tries.ts";
-import { classOf } from "./sim-turn.ts";
+import { standingOf } from "./sim-turn.ts";
 import type { SimTurn } from "./sim-turn.ts";
 import type { Screened, WaitingRoom } from "./waiting-room.ts";
 
@@ -65,7 +65,7 @@ export function createSimTurns(options: SimTurnsOptions): SimTurns {
     if (!isWhole) return ended(turn, "failed", nowMs);
     const queued = {
       ...screenedOf(turn),
-      priority: classOf(turn),
+      ...standingOf(turn),
       deadlineMs: nowMs + patienceMs,
     };
     const isIn = waiting.enter(turn.id, queued, nowMs, (other) => expire(other, nowMs));
@@ -82,9 +82,9 @@ export function createSimTurns(options: SimTurnsOptions): SimTurns {
     const isArrival = isWhole && turn.excluded.length === 0 && !turn.isBegun;
     if (isArrival && !waiting.screen(screenedOf(turn), userOf(turn), nowMs))
       return ended(turn, "shed", nowMs);
-    const priority = classOf(turn);
-    const ceiling = isWhole ? waiting.ceilingOf(priority) : Infinity;
-    const verdict = waiting.isFirst(priority) ? tries().dispatch(turn, ceiling, nowMs) : "blocked";
+    const standing = standingOf(turn);
+    const ceiling = isWhole ? waiting.ceilingOf(standing) : Infinity;
+    const verdict = waiting.isFirst(standing) ? tries().dispatch(turn, ceiling, nowMs) : "blocked";
     if (verdict !== "gone") enter(turn, nowMs);
   }
 

@@ -1,6 +1,6 @@
 import { ModelAdmission } from "#shared/admission/model-admission.ts";
 import type { RunningWork } from "#shared/admission/model-admission.ts";
-import type { DispatchVerdict } from "#shared/admission/model-queue.ts";
+import type { DispatchVerdict, TurnStanding } from "#shared/admission/model-queue.ts";
 import { defaultQueuePolicy } from "#shared/admission/queue-policy.ts";
 import type { Queued, QueuedTurn } from "#shared/admission/tenant-line.ts";
 import { priorities } from "#shared/config/topology.ts";
@@ -15,23 +15,28 @@ export type Screened = Pick<QueuedTurn, "tenant" | "priority" | "isLaterTurn" | 
 /** Requests that no shard may take now, admitted, ordered and shed as in the product. */
 export interface WaitingRoom {
   size(): number;
-  /** Whether a request of the class may be tried before anybody who waits. */
-  isFirst(priority: Priority): boolean;
+  /** Whether a request may be tried before anybody who waits. */
+  isFirst(turn: TurnStanding): boolean;
   /** Longest wait now over what its class is promised, as degradation levels count it. */
   queueDelay(nowMs: number): number;
   /** Whether others of the class, who ask for more than their share, are to give way before the tenant. */
   isWithinShare(tenant: string, priority: Priority, nowMs: number): boolean;
   /** Counts an arrival that was refused before it came here. */
   turnedAway(arrival: Screened, user: string, nowMs: number): void;
-  /** Saturation from which on a shard is full for the class now. */
-  ceilingOf(priority: Priority): number;
+  /** Saturation from which on a shard is full for it now. */
+  ceilingOf(turn: TurnStanding): number;
   /** Counts an arrival; false: it is in the share that is shed. */
   screen(arrival: Screened, user: string, nowMs: number): boolean;
   /** Lets a request wait; false: there is no room. `shed` is told of who gives its place to it. */
   enter(id: number, turn: QueuedTurn, nowMs: number, shed: (id: number) => void): boolean;
   /** Counts work that was begun for a tenant; give what is returned to `ended`. */
   began(
-    service: { readonly tenant: string; readonly workTokens: number; readonly predictedMs: number },
+    service: {
+      readonly tenant: string;
+      readonly priority: Priority;
+      readonly workTokens: number;
+      readonly predictedMs: number;
+    },
     nowMs: number,
   ): RunningWork;
   ended(running: RunningWork, isAnswered: boolean, nowMs: number): void;
@@ -75,7 +80,7 @@ export function createWaitingRoom(
 
   return {
     size: () => queue.length,
-    isFirst: (priority) => queue.isFirst(priority),
+    isFirst: (turn) => queue.isFirst(turn),
     queueDelay: (nowMs) =>
       queueDelayOf(
         priorities.flatMap((priority) => {
@@ -87,7 +92,7 @@ export function createWaitingRoom(
     isWithinShare: (tenant, priority, nowMs) => admission.isWithinShare(tenant, priority, nowMs),
     turnedAway: (arrival, user, nowMs) =>
       admission.turnedAway({ ...arrival, user }, arrival.costTokens, nowMs),
-    ceilingOf: (priority) => queue.ceilingOf(priority),
+    ceilingOf: (turn) => queue.ceilingOf(turn),
     screen(arrival, user, nowMs) {
       // While somebody waits the time is noted where those are offered.
       if (queue.length === 0) note(nowMs);

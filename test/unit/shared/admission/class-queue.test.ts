@@ -34,11 +34,11 @@ function aQueue() {
     /** Takes turns in the order of service; service is counted. */
     drain: (most = Infinity): string[] => {
       const order: string[] = [];
-      for (let next = queue.next(0, new Set()); next !== null && order.length < most;) {
+      for (let next = queue.next(0, new Set(), "within"); next !== null && order.length < most;) {
         queue.take(next);
         attained.add(next.turn.tenant, next.turn.costTokens, 0);
         order.push(next.item);
-        next = queue.next(0, new Set());
+        next = queue.next(0, new Set(), "within");
       }
       return order;
     },
@@ -117,13 +117,13 @@ describe("the queue of a class", () => {
     const { add, attained, queue } = aQueue();
     add("a1", { costTokens: 1_000 });
     add("a2", { costTokens: 1_000 });
-    const first = queue.next(0, new Set());
+    const first = queue.next(0, new Set(), "within");
     if (first !== null) queue.take(first);
     // Its round is spent; another tenant is not, whatever it has attained.
     attained.add("b", 1_000_000, 0);
     for (let count = 0; count < 3; count += 1) {
       const own = add(`b${count}`, { costTokens: 400 });
-      const next = queue.next(0, new Set());
+      const next = queue.next(0, new Set(), "within");
       if (next !== null) queue.take(next);
       expect(next?.item).toBe(count < 2 ? own.item : "a2");
     }
@@ -135,10 +135,10 @@ describe("the queue of a class", () => {
     add("b1");
     attained.add("a", 4_000, 0);
     attained.add("b", 3_000, 0);
-    expect(queue.next(0, new Set())?.item).toBe("b1");
+    expect(queue.next(0, new Set(), "within")?.item).toBe("b1");
     attained.add("b", 900, 120_000);
     expect(attained.of("b", 120_000)).toBeCloseTo(1_650);
-    expect(queue.next(120_000, new Set())?.item).toBe("a1");
+    expect(queue.next(120_000, new Set(), "within")?.item).toBe("a1");
   });
 
   it("passes over a tenant whose turn cannot be served now, without giving it credit for ever", ({
@@ -149,15 +149,15 @@ describe("the queue of a class", () => {
     for (let count = 0; count < 50; count += 1) add(`b${count}`, { costTokens: 1_000 });
     const passed = new Set(["a"]);
     for (let count = 0; count < 50; count += 1) {
-      const next = queue.next(0, passed);
+      const next = queue.next(0, passed, "within");
       if (next !== null) queue.take(next);
       expect(next?.turn.tenant).toBe("b");
     }
-    expect(queue.next(0, passed)).toBeNull();
+    expect(queue.next(0, passed, "within")).toBeNull();
     for (let count = 0; count < 9; count += 1) add(`a-more${count}`, { costTokens: 1_000 });
     add("b-again", { costTokens: 1_000 });
     const order = [0, 1, 2, 3, 4].map(() => {
-      const next = queue.next(0, new Set());
+      const next = queue.next(0, new Set(), "within");
       if (next !== null) queue.take(next);
       return next?.turn.tenant;
     });
@@ -179,12 +179,12 @@ describe("the queue of a class", () => {
 
   it("knows the longest waiting, and of the heaviest tenant the last in line", ({ expect }) => {
     const { add, queue } = aQueue();
-    expect([queue.oldest(), queue.mostExpendable()]).toEqual([null, null]);
+    expect([queue.oldest(), queue.mostExpendable("within")]).toEqual([null, null]);
     const first = add("a1", { deadlineMs: 9 });
     add("b1", { deadlineMs: 5 });
     add("b2", { deadlineMs: 7 });
     expect(queue.oldest()).toBe(first);
-    expect(queue.mostExpendable()?.item).toBe("b2");
+    expect(queue.mostExpendable("within")?.item).toBe("b2");
   });
 
   it("counts the work before a turn as fair rounds will serve it", ({ expect }) => {

@@ -4,6 +4,7 @@ import { FairShares } from "#shared/admission/fair-shares.ts";
 import { cohortRank } from "#shared/admission/shed-cohorts.ts";
 import type { ShedSubject } from "#shared/admission/shed-cohorts.ts";
 import { priorities } from "#shared/config/topology.ts";
+import type { Priority } from "#shared/config/topology.ts";
 
 function subject(user: string, changes: Partial<ShedSubject> = {}): ShedSubject {
   return { tenant: "t", user, priority: "standard", isLaterTurn: false, ...changes };
@@ -165,11 +166,13 @@ describe("a fair share of what can be done", () => {
   });
 
   it("is of what more important classes leave", ({ expect }) => {
-    const above = arrivalsOf("above", 150, { priority: "interactive" });
+    const names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    const above = names.flatMap((tenant) => arrivalsOf(tenant, 25, { priority: "interactive" }));
     const shares = sharesAfter([...modest, ...greedy, ...above], 10);
-    settle(shares, 200);
+    // 25 tokens per second each.
+    settle(shares, 240);
     expect(shares.isWithin("modest", "standard", 0)).toBe(true);
-    settle(shares, 151);
+    settle(shares, 200);
     expect(shares.isWithin("modest", "standard", 0)).toBe(false);
   });
 
@@ -197,5 +200,185 @@ describe("a fair share of what can be done", () => {
     expect(shares.isWithin("modest", "standard", 0)).toBe(false);
     settle(shares, 2_000);
     expect(shares.isWithin("modest", "standard", 0)).toBe(false);
+  });
+});
+
+describe("who asks for more than its share of all classes", () => {
+  const classes = (tenant: string, counts: readonly number[]): readonly ShedSubject[] =>
+    priorities.flatMap((priority, index) => arrivalsOf(tenant, counts[index] ?? 0, { priority }));
+
+  /** Shares of the subjects that are shed at a ratio, by tenant and class. */
+  function shedOf(
+    shares: FairShares,
+    subjects: readonly ShedSubject[],
+    ratio: number,
+  ): (tenant: string, priority: Priority) => number {
+    const random = lot();
+    const shed = subjects.filter((one) => shares.isShed(one, ratio, 0, random));
+    return (tenant, priority) => {
+      const isOf = (one: ShedSubject): boolean =>
+        one.tenant === tenant && one.priority === priority;
+      return shed.filter(isOf).length / subjects.filter(isOf).length;
+    };
+  }
+
+  it("is shed before the lower classes of others, whatever its own", ({ expect }) => {
+    for (const priority of ["critical", "interactive", "standard", "batch"] as const) {
+      const others = ["a", "b", "c"].flatMap((tenant) => classes(tenant, [5, 10, 20, 10]));
+      const flood = arrivalsOf("flood", 4_000, { priority });
+      const shares = sharesAfter([...others, ...flood]);
+      // 1,350 tokens per second are asked for by the others together.
+      settle(shares, 2_000);
+      const shed = shedOf(shares, [...others, ...flood], 0.96);
+      for (const tenant of ["a", "b", "c"]) {
+        expect(priorities.map((one) => shed(tenant, one))).toEqual([0, 0, 0, 0]);
+      }
+      // It has the 650 that are left.
+      expect(Math.abs(shed("flood", priority) - (1 - 65 / 4_000))).toBeLessThan(0.01);
+    }
+  });
+
+  it("keeps of its own work the most important", ({ expect }) => {
+    const others = ["a", "b", "c"].flatMap((tenant) => classes(tenant, [5, 10, 20, 10]));
+    const flood = classes("flood", [40, 400, 400, 400]);
+    const shares = sharesAfter([...others, ...flood]);
+    settle(shares, 2_000);
+    const shed = shedOf(shares, [...others, ...flood], 0.9);
+    expect(shed("flood", "critical")).toBe(0);
+    // 25 of its 400 beside the 40.
+    expect(Math.abs(shed("flood", "interactive") - 375 / 400)).toBeLessThan(0.02);
+    expect([shed("flood", "standard"), shed("flood", "batch")]).toEqual([1, 1]);
+  });
+
+  it("keeps its critical turns while nothing is known of the capacity, or it is alone", ({
+    expect,
+  }) => {
+    const critical = arrivalsOf("flood", 1_000, { priority: "critical" });
+    const shares = sharesAfter([...critical, ...arrivalsOf("other", 10)]);
+    expect(shedOf(shares, critical, 0.9)("flood", "critical")).toBe(0);
+    settle(shares, 1_000);
+    expect(shedOf(shares, critical, 0.9)("flood", "critical")).toBeGreaterThan(0.8);
+    const alone = sharesAfter(critical);
+    settle(alone, 1_000);
+    expect(shedOf(alone, critical, 0.9)("flood", "critical")).toBe(0);
+  });
+
+  it("leaves it to the classes up to a quarter of what can be done", ({ expect }) => {
+    const many = Array.from({ length: 20 }, (_, index) => `t${index}`);
+    const others = many.flatMap((tenant) => arrivalsOf(tenant, 10, { priority: "batch" }));
+    const large = arrivalsOf("large", 45, { priority: "interactive" });
+    const shares = sharesAfter([...others, ...large]);
+    // Its fair share is 9.5 of 200 turns; it asks for 45.
+    settle(shares, 2_000);
+    const shed = shedOf(shares, [...others, ...large], 0.9);
+    expect(shed("large", "interactive")).toBe(0);
+    const ofOthers = many.map((tenant) => shed(tenant, "batch"));
+    expect(Math.min(...ofOthers)).toBeGreaterThan(0);
+  });
+
+  it("does not decide by the order in which tenants came, nor by their names", ({ expect }) => {
+    const demands = fc.array(
+      fc.array(fc.integer({ min: 0, max: 60 }), { minLength: 4, maxLength: 4 }),
+      {
+        minLength: 2,
+        maxLength: 6,
+      },
+    );
+    const capacities = fc.integer({ min: 10, max: 20_000 });
+    fc.assert(
+      fc.property(demands, capacities, fc.infiniteStream(fc.nat()), (counts, capacity, keys) => {
+        const order = counts
+          .map((_, index) => ({ index, key: keys.next().value }))
+          .toSorted((left, right) => left.key - right.key);
+        const kept = (indices: readonly number[], nameOf: (index: number) => string) => {
+          const shares = sharesAfter(
+            indices.flatMap((index) => classes(nameOf(index), counts[index] ?? [])),
+          );
+          settle(shares, capacity);
+          return counts.map((_, index) =>
+            priorities.map((priority) => shares.isWithin(nameOf(index), priority, 0)),
+          );
+        };
+        const straight = kept(
+          counts.map((_, index) => index),
+          (index) => `t${index}`,
+        );
+        const shuffled = kept(
+          order.map(({ index }) => index),
+          (index) => `other-${7 * index}`,
+        );
+        expect(shuffled).toEqual(straight);
+      }),
+    );
+  });
+});
+
+describe("who was served more than its share", () => {
+  function served(work: Readonly<Record<string, readonly number[]>>): FairShares {
+    const shares = new FairShares();
+    for (const [tenant, tokens] of Object.entries(work)) {
+      for (const [index, priority] of priorities.entries()) {
+        const ofClass = tokens[index] ?? 0;
+        if (ofClass > 0) shares.served(tenant, priority, ofClass, 0);
+      }
+    }
+    return shares;
+  }
+  const over = (shares: FairShares, tenant: string) =>
+    priorities.filter((priority) => shares.isOver(tenant, priority));
+
+  it("stands behind with the classes in which it is above it, and those below", ({ expect }) => {
+    const shares = served({ flood: [300, 500, 200, 0], a: [0, 0, 300, 0], b: [0, 0, 100, 0] });
+    const asked = [
+      ...arrivalsOf("flood", 10, { priority: "interactive" }),
+      subject("u", { tenant: "a" }),
+      subject("u", { tenant: "b" }),
+    ];
+    for (const one of asked) shares.arrived(one, 1_000, 0);
+    shares.renew(0);
+    // Of 1,400 that were served each of three may have a third, and all want more: 466 with 5 % of slack.
+    expect(over(shares, "flood")).toEqual(["interactive", "standard", "batch"]);
+    expect(over(shares, "a")).toEqual([]);
+    expect(shares.hasOver()).toBe(true);
+  });
+
+  it("is nobody where all that is asked for was served, or as much of each", ({ expect }) => {
+    const asked = [...arrivalsOf("a", 100), ...arrivalsOf("b", 10)];
+    const all = served({ a: [0, 0, 10_000, 0], b: [0, 0, 1_000, 0] });
+    for (const one of asked) all.arrived(one, 100, 0);
+    all.renew(0);
+    expect([all.hasOver(), all.asksTooMuch("a", "standard")]).toEqual([false, false]);
+    const short = served({ a: [0, 0, 9_000, 0], b: [0, 0, 1_000, 0] });
+    for (const one of asked) short.arrived(one, 100, 0);
+    short.renew(0);
+    expect([short.hasOver(), short.asksTooMuch("a", "standard")]).toEqual([false, true]);
+    expect(short.asksTooMuch("b", "batch")).toBe(false);
+  });
+
+  it("has no share that others do not ask for: alone it may use everything", ({ expect }) => {
+    const shares = served({ alone: [0, 50_000, 0, 0] });
+    for (const one of arrivalsOf("alone", 1_000, { priority: "interactive" })) {
+      shares.arrived(one, 1_000, 0);
+    }
+    shares.renew(0);
+    expect(shares.hasOver()).toBe(false);
+  });
+
+  it("is forgotten with time, and looked for ten times a second", ({ expect }) => {
+    const shares = served({ flood: [0, 5_000, 0, 0], a: [0, 0, 100, 0] });
+    for (const one of arrivalsOf("flood", 100, { priority: "interactive" })) {
+      shares.arrived(one, 1_000, 0);
+    }
+    for (const one of arrivalsOf("a", 10)) shares.arrived(one, 100, 0);
+    shares.renew(0);
+    expect(over(shares, "flood")).toEqual(["interactive", "standard", "batch"]);
+    for (let second = 1; second <= 40; second += 1) {
+      shares.served("a", "standard", 100, 1_000 * second);
+      shares.arrived(subject("u", { tenant: "a" }), 100, 1_000 * second);
+    }
+    shares.renew(99);
+    expect(over(shares, "flood")).not.toEqual([]);
+    shares.renew(40_000);
+    expect(over(shares, "flood")).toEqual([]);
   });
 });
