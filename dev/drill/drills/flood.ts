@@ -11,6 +11,11 @@ const rateFactor = 100;
 const sentShareMin = 0.9;
 /** The others of the same class share shards with the flood, and queue in turns with it. */
 const neighbourShareMin = 0.9;
+/**
+ * Their standard work, less important than the flood: it is within their share of the cell, and goes before what the flood asks for
+ * beyond its own. Less than for the interactive work, because few of a minute's answers are standard.
+ */
+const lowerShareMin = 0.8;
 
 /** The interactive flow with the lowest rate in a jurisdiction floods; its neighbour of the same class is who must not notice. */
 function flooderOf(flows: readonly Flow[], jurisdiction: string): Flow | undefined {
@@ -24,6 +29,17 @@ function neighboursOf(flows: readonly Flow[], jurisdiction: string): readonly Fl
   const flooder = flooderOf(flows, jurisdiction);
   return flows.filter(
     (flow) => flow.jurisdiction === jurisdiction && isInteractive(flow) && flow !== flooder,
+  );
+}
+
+/** What other tenants of the flooded jurisdiction send in the standard class. */
+function lowerOf(flows: readonly Flow[], jurisdiction: string): readonly Flow[] {
+  const flooder = flooderOf(flows, jurisdiction);
+  return flows.filter(
+    (flow) =>
+      flow.jurisdiction === jurisdiction &&
+      flow.priority === "standard" &&
+      flow.key !== flooder?.key,
   );
 }
 
@@ -76,6 +92,7 @@ export const flood: Drill = {
       flow: name,
       shareMin: neighbourShareMin,
     })),
+    ...lowerOf(flows, jurisdiction).map(({ name }) => ({ flow: name, shareMin: lowerShareMin })),
   ],
   recovering: allFlows,
   abort: overloadAbort,

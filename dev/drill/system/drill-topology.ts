@@ -27,15 +27,24 @@ const shardsOfOtherCell = 2;
 export const interactiveTtftMsMax = 5_000;
 export const batchTtftMsMax = 30_000;
 
-/**
- * The tenants of a drill and their rates: half of what the six shards of the EU give, so that what is left after a third is
- * three quarters used. A hundred times `drill-b` is three times what they give, about what an edge on two processors can refuse.
- */
+/** The tenants of a drill, and their most important class. */
 const tenants = [
-  { name: "drill-a", jurisdiction: "eu", priority: "interactive", perSecond: 4.2 },
-  { name: "drill-b", jurisdiction: "eu", priority: "interactive", perSecond: 0.3 },
-  { name: "drill-batch", jurisdiction: "eu", priority: "batch", perSecond: 1 },
-  { name: "drill-us", jurisdiction: "us", priority: "interactive", perSecond: 1.5 },
+  { name: "drill-a", jurisdiction: "eu", priority: "interactive" },
+  { name: "drill-b", jurisdiction: "eu", priority: "interactive" },
+  { name: "drill-batch", jurisdiction: "eu", priority: "batch" },
+  { name: "drill-us", jurisdiction: "us", priority: "interactive" },
+] as const;
+
+/**
+ * What their clients send: half of what the six shards of the EU give, so that what is left after a third is three quarters
+ * used. A hundred times `drill-b` is three times what they give, about what an edge on two processors can refuse.
+ */
+const clients = [
+  { name: "drill-a", tenant: "drill-a", priority: "interactive", perSecond: 3.6 },
+  { name: "drill-a-standard", tenant: "drill-a", priority: "standard", perSecond: 0.6 },
+  { name: "drill-b", tenant: "drill-b", priority: "interactive", perSecond: 0.3 },
+  { name: "drill-batch", tenant: "drill-batch", priority: "batch", perSecond: 1 },
+  { name: "drill-us", tenant: "drill-us", priority: "interactive", perSecond: 1.5 },
 ] as const;
 
 /**
@@ -82,11 +91,11 @@ export function drillTopology(
         ]),
       ),
     },
-    flows: tenants.map(({ name, ...tenant }) => ({
-      name,
-      ...tenant,
-      key: keys.get(name) ?? "",
-      ttftMsMax: tenant.priority === "batch" ? batchTtftMsMax : interactiveTtftMsMax,
+    flows: clients.map(({ tenant, ...client }) => ({
+      ...client,
+      jurisdiction: tenants.find(({ name }) => name === tenant)?.jurisdiction ?? "",
+      key: keys.get(tenant) ?? "",
+      ttftMsMax: client.priority === "batch" ? batchTtftMsMax : interactiveTtftMsMax,
     })),
   };
 }

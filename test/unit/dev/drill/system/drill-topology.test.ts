@@ -25,6 +25,20 @@ describe("the topology of a drill", () => {
     for (const shard of shardsOf("us", platform)) expect(shard.scaleToZeroSeconds).toBeUndefined();
   });
 
+  it("has clients of its tenants alone, of classes that those may ask for, one of them with two", () => {
+    const { file: own, flows } = drillTopology(file, model);
+    const tenantOf = (key: string): string => key.split("_")[2] ?? "";
+    for (const flow of flows) {
+      const tenant = own.tenants[tenantOf(flow.key)];
+      expect(tenant?.jurisdiction).toBe(flow.jurisdiction);
+      const order = ["critical", "interactive", "standard", "batch"];
+      const most = order.indexOf(tenant?.priority ?? "batch");
+      expect(order.indexOf(flow.priority)).toBeGreaterThanOrEqual(most);
+    }
+    const ofA = flows.filter(({ key }) => tenantOf(key) === "drill-a");
+    expect(ofA.map(({ priority }) => priority)).toEqual(["interactive", "standard"]);
+  });
+
   it("has shards that are always up otherwise", () => {
     for (const shard of shardsOf("eu", null)) expect(shard.scaleToZeroSeconds).toBeUndefined();
   });
