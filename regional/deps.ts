@@ -322,6 +322,7 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
   });
   registerCellGauges(metrics, {
     book,
+    engines,
     queue,
     registry,
     budget,

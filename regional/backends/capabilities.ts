@@ -36,6 +36,11 @@ export interface Capabilities {
   known(): KnownAbilities;
   /** The server's health was asked: one that comes back is probed again. Never rejects; resolves when nothing is asked. */
   seen(isAlive: boolean): Promise<void>;
+  /**
+   * A whole answer had no usage: the server is not taken to tell any until a probe, once a minute at the most, has shown that it does.
+   * What the topology states stands.
+   */
+  missedUsage(): void;
   /** The server refused what it was thought to know: it is probed again, once a minute at the most. */
   doubt(): void;
 }
@@ -154,6 +159,16 @@ export function createCapabilities(options: CapabilitiesOptions): Capabilities {
         askAgain();
       }
       return refresh();
+    },
+    missedUsage() {
+      const { abilities, source } = known;
+      if (stated.usageInStream !== undefined || !abilities.usageInStream) return;
+      settle({
+        abilities: { ...abilities, usageInStream: false },
+        source: source === "probed" ? "partly" : source,
+      });
+      askAgain();
+      void refresh();
     },
     doubt() {
       askAgain();

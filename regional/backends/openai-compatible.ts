@@ -181,6 +181,7 @@ export function createOpenAiCompatible(options: OpenAiCompatibleOptions): Engine
     run,
     continuationAbility,
     abilities: () => capabilities.known(),
+    missedUsage: () => capabilities.missedUsage(),
     probe,
     close: () => http.close(),
   };

@@ -50,6 +50,11 @@ export interface Engine {
   continuationAbility(): ContinuationAbility;
   /** What is known of its abilities now. */
   abilities(): KnownAbilities;
+  /**
+   * An answer of it was whole and had no usage: if it was asked for some, it is not thought to tell any until a probe shows it.
+   * Absent where nothing can be found out.
+   */
+  missedUsage?(): void;
   /** Asks the shard whether it is alive, within `timeoutMs`; never rejects. */
   probe(timeoutMs: number): Promise<ProbeResult>;
   /**

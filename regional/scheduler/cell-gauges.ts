@@ -1,5 +1,8 @@
+import { abilityNames } from "#shared/config/engine-abilities.ts";
+import type { ShardId } from "#shared/residency/brands.ts";
 import type { MetricsRegistry } from "#shared/telemetry/metrics.ts";
 import type { Clock } from "../ports/clock.ts";
+import type { Engine } from "../ports/engine.ts";
 import type { BufferBudget } from "../turns/buffer-budget.ts";
 import type { TurnRegistry } from "../turns/turn-registry.ts";
 import type { UsageQueue } from "../turns/usage-queue.ts";
@@ -11,6 +14,7 @@ export function registerCellGauges(
   metrics: MetricsRegistry,
   parts: {
     readonly book: ShardBook;
+    readonly engines: ReadonlyMap<ShardId, Pick<Engine, "abilities">>;
     readonly queue: CellScheduler;
     readonly registry: TurnRegistry;
     readonly budget: BufferBudget;
@@ -20,7 +24,7 @@ export function registerCellGauges(
     readonly region: string;
   },
 ): void {
-  const { book, budget, clock, queue, registry, usage } = parts;
+  const { book, budget, clock, engines, queue, registry, usage } = parts;
   metrics.gauge("meridian_shard_in_flight", "Turns on a shard.", (gauge) => {
     for (const { id, inFlight } of book.statuses(clock.nowMs())) gauge.set({ shard: id }, inFlight);
   });
@@ -51,6 +55,19 @@ export function registerCellGauges(
   metrics.gauge("meridian_shard_kv_ratio", "Used share of a shard's KV memory.", (gauge) => {
     for (const { id, kvShare } of book.statuses(clock.nowMs())) gauge.set({ shard: id }, kvShare);
   });
+  metrics.gauge(
+    "meridian_shard_ability",
+    "1 for what a shard's engine can do, 0 for what it cannot or is not known to; source says how that is known.",
+    (gauge) => {
+      for (const [shard, engine] of engines) {
+        const { abilities, source } = engine.abilities();
+        for (const ability of abilityNames) {
+          gauge.set({ shard, ability, source }, abilities[ability] ? 1 : 0);
+        }
+        gauge.set({ shard, ability: "metrics", source }, abilities.metrics === null ? 0 : 1);
+      }
+    },
+  );
   metrics.gauge("meridian_shard_draining", "1 while a shard takes no new turns.", (gauge) => {
     for (const { id, isDraining } of book.statuses(clock.nowMs())) {
       gauge.set({ shard: id }, isDraining ? 1 : 0);

@@ -155,6 +155,10 @@ export function startTurn(
         return controllers.get(effect.try)?.abort();
       case "releaseShard":
         observer.tryEnded(request, effect.shard, effect.result);
+        if (effect.result.kind === "succeeded" && state.usage === null) {
+          observer.estimated(request, effect.shard);
+          deps.engines.get(effect.shard)?.missedUsage?.();
+        }
         if (hasBroken(effect.result)) suspected.push(deps.poison.suspect(request, effect.shard));
         slots
           .get(effect.try)

@@ -15,6 +15,8 @@ export interface TurnObserver {
   continued(request: TurnRequest, state: TurnState): void;
   /** No shard may go on with a begun answer: it waits for one, or it has waited as long as it may. */
   waits(request: TurnRequest, step: TurnStep): void;
+  /** A whole answer of the shard had no usage: what is billed is the cell's own count. */
+  estimated(request: TurnRequest, shard: ShardId): void;
   tryEnded(request: TurnRequest, shard: ShardId, result: TryResult): void;
   ended(request: TurnRequest, outcome: TurnOutcome): void;
 }

@@ -40,6 +40,10 @@ export function createTurnTelemetry(options: TurnTelemetryOptions): TurnObserver
     "meridian_begun_waits_total",
     "Waits of begun answers for a shard that can go on, by reason: waiting when one begins, waitedOut when it ends in vain.",
   );
+  const estimates = metrics.counter(
+    "meridian_usage_estimated_total",
+    "Whole answers without usage from their engine: billed by the cell's count of pieces and estimate of the prompt.",
+  );
   const lostUsage = metrics.counter(
     "meridian_usage_lost_total",
     "Usage records that found the queue full.",
@@ -135,6 +139,11 @@ export function createTurnTelemetry(options: TurnTelemetryOptions): TurnObserver
       const { requestId, tenant, turnId } = request;
       waits.add({ model: request.engine.model, reason });
       log("warn", "begun_turn_waits", { requestId, tenant, turnId, reason });
+    },
+    estimated(request, shard) {
+      estimates.add({ shard });
+      const { requestId, tenant, turnId } = request;
+      log("debug", "usage_estimated", { requestId, tenant, turnId, shard });
     },
     tryEnded(request, shard, result) {
       const reason = reasonOf(result);

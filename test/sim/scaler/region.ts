@@ -86,7 +86,12 @@ export class Region {
   ) {
     this.#pools = pools;
     this.platform = new FakePlatform(() => this.nowMs, initial);
-    const scaling: RegionScaling = { mode: "act", forecastStepSeconds: 600, shrinkAfterSeconds: 600, pools };
+    const scaling: RegionScaling = {
+      mode: "act",
+      forecastStepSeconds: 600,
+      shrinkAfterSeconds: 600,
+      pools,
+    };
     const owners = cells.filter(({ isWithout = false }) => !isWithout);
     for (const { cell, isWithout = false, skewMs = 0 } of cells) {
       const wallMs = (): number => this.nowMs + skewMs;

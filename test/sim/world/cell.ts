@@ -121,6 +121,7 @@ export class CellNode {
               () => `${turnId} began to wait again after its time was over`,
             );
           },
+          estimated: () => undefined,
           tryEnded: () => undefined,
           ended: ({ turnId }, outcome) => {
             waits.delete(turnId);

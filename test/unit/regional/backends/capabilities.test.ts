@@ -7,6 +7,15 @@ import type { ProbeAnswer } from "#shared/engines/probe-answer.ts";
 import type { Question, QuestionId } from "#shared/engines/probe-question.ts";
 import { HandClock } from "#test/support/hand-clock.ts";
 
+/** A stream of a chat that ends with its usage. */
+const withUsage = [
+  { choices: [{ index: 0, delta: { content: "one" }, finish_reason: "length" }] },
+  { choices: [], usage: { prompt_tokens: 3, completion_tokens: 2 } },
+]
+  .map((event) => `data: ${JSON.stringify({ id: "x", object: "c", model: "m", ...event })}\n\n`)
+  .concat("data: [DONE]\n\n")
+  .join("");
+
 /** A server whose answers a test decides; it knows `cache_salt` and nothing else. */
 class Server {
   readonly asked: QuestionId[] = [];
@@ -14,6 +23,7 @@ class Server {
   isThere = true;
   isFull = false;
   knowsSalt = true;
+  tellsUsage = false;
   /** Whether answers wait until `release`. */
   isHeld = false;
   #waiting: (() => void)[] = [];
@@ -31,6 +41,8 @@ class Server {
     if (id === "version") return answer(200, { version: this.version });
     if (id === "metrics") return answer(404);
     if (this.isFull) return answer(429);
+    if (id === "stream" && this.tellsUsage)
+      return { status: 200, loadHeader: null, text: withUsage };
     return answer(id === "saltRefused" && this.knowsSalt ? 400 : 200);
   }
   releaseOne(): void {
@@ -202,5 +214,55 @@ describe("what a server can do", () => {
     expect(server.asked).toEqual(["models", "models", "models", "models"]);
     expect(reports).toEqual([{ source: "unknown", abilities: plainAbilities }]);
     expect(await capabilities.current()).toEqual(plainAbilities);
+  });
+});
+
+describe("a server whose whole answer had no usage", () => {
+  const telling = { ...salted, usageInStream: true };
+
+  it("is not taken to tell any, until a probe shows that it does", async () => {
+    const { capabilities, clock, reports, server } = aServer();
+    server.tellsUsage = true;
+    await capabilities.seen(true);
+    expect(capabilities.known()).toEqual({ abilities: telling, source: "probed" });
+    const once = server.generations();
+    capabilities.missedUsage();
+    expect(capabilities.known()).toEqual({ abilities: salted, source: "partly" });
+    // What was found a moment ago is not asked again at once, however many answers lack it.
+    capabilities.missedUsage();
+    await capabilities.current();
+    expect(server.generations()).toBe(once);
+    clock.move(60_000);
+    await capabilities.seen(true);
+    expect(capabilities.known()).toEqual({ abilities: telling, source: "probed" });
+    expect(reports.map(({ source }) => source)).toEqual(["probed", "partly", "probed"]);
+  });
+
+  it("stays without it when the probe finds none either", async () => {
+    const { capabilities, clock, server } = aServer();
+    server.tellsUsage = true;
+    await capabilities.seen(true);
+    server.tellsUsage = false;
+    capabilities.missedUsage();
+    clock.move(60_000);
+    await capabilities.seen(true);
+    expect(capabilities.known()).toEqual({ abilities: salted, source: "probed" });
+  });
+
+  it("is not asked for it either where nothing was found out yet", () => {
+    const { capabilities, server } = aServer();
+    server.isThere = false;
+    capabilities.missedUsage();
+    expect(capabilities.known()).toEqual({
+      abilities: { ...plainAbilities, usageInStream: false },
+      source: "unknown",
+    });
+  });
+
+  it("tells it all the same where the topology says so", () => {
+    const { capabilities, reports } = aServer({ usageInStream: true });
+    capabilities.missedUsage();
+    expect(capabilities.known().abilities.usageInStream).toBe(true);
+    expect(reports).toEqual([]);
   });
 });
