@@ -1,7 +1,7 @@
 import { describe, it } from "vitest";
 import { createOverload } from "#regional/overload/overload.ts";
 import type { SlotReply } from "#regional/scheduler/scheduler.ts";
-import type { CellDescription, Topology } from "#shared/config/topology.ts";
+import type { CellDescription, Priority, Topology } from "#shared/config/topology.ts";
 import type { TryResult } from "#shared/conversation/turn-events.ts";
 import { createMetricsRegistry } from "#shared/telemetry/metrics.ts";
 import { aSchedulerRun, aSlotRequest } from "#test/support/scheduler-run.ts";
@@ -26,8 +26,15 @@ const topology = {
   tenants: new Map(),
 } as unknown as Topology;
 
-/** A whole cell's admission, with a tenant of the class at each of the given rates per second, for `seconds`. */
-function flood(rates: Readonly<Record<string, number>>, seconds: number) {
+/**
+ * A whole cell's admission, with a tenant at each of the given rates per second, for `seconds`; of the interactive class where
+ * nothing else is said.
+ */
+function flood(
+  rates: Readonly<Record<string, number>>,
+  seconds: number,
+  classes: Readonly<Record<string, Priority>> = {},
+) {
   const run = aSchedulerRun({ shards, slots });
   const { book, clock } = run;
   const metrics = createMetricsRegistry();
@@ -47,7 +54,8 @@ function flood(rates: Readonly<Record<string, number>>, seconds: number) {
   const levels: number[] = [];
 
   function ask(tenant: string, count: number, since: Seen): void {
-    const turn = aTurn({ tenant: tenant as never, priority: "interactive" });
+    const priority = classes[tenant] ?? "interactive";
+    const turn = aTurn({ tenant: tenant as never, priority });
     const request = {
       ...turn,
       engine: { ...turn.engine, model: "m" },
@@ -60,7 +68,7 @@ function flood(rates: Readonly<Record<string, number>>, seconds: number) {
       return;
     }
     const atMs = clock.nowMs();
-    const asked = aSlotRequest({ tenant, affinityKey: request.affinity.key });
+    const asked = aSlotRequest({ tenant, priority, affinityKey: request.affinity.key });
     overload.scheduler.acquire(asked, (reply: SlotReply) => {
       if (reply.kind === "none") {
         since.refused += 1;
@@ -99,6 +107,18 @@ describe("a cell that one tenant floods", () => {
     expect(of("quiet").refused).toBe(0);
     expect(Math.max(...of("quiet").waitsMs)).toBeLessThan(2_000);
     expect(of("flood").refused).toBeGreaterThan(0.7 * of("flood").asked);
+  });
+
+  it("serves others' standard work beside a flood of critical turns", ({ expect }) => {
+    for (const priority of ["critical", "interactive"] as const) {
+      const classes = { quiet: "standard", flood: priority } as const;
+      const { of } = flood({ quiet: 1.6, flood: 30 }, 90, classes);
+      const { asked, refused, waitsMs } = of("quiet");
+      expect(asked).toBeGreaterThan(130);
+      expect(refused).toBeLessThan(0.05 * asked);
+      // All but those that came when the flood began, or still wait.
+      expect(waitsMs.filter((ms) => ms < 4_000).length).toBeGreaterThan(0.9 * asked);
+    }
   });
 
   it("gives the one that floods what the others leave", ({ expect }) => {
