@@ -13,9 +13,9 @@ const sentShareMin = 0.9;
 const neighbourShareMin = 0.9;
 /**
  * Their standard work, less important than the flood: it is within their share of the cell, and goes before what the flood asks for
- * beyond its own. Less than for the interactive work, because few of a minute's answers are standard.
+ * beyond its own, but for the first five to ten seconds, in which nothing is known of it; of thirty that is up to a third.
  */
-const lowerShareMin = 0.8;
+const lowerShareMin = 0.7;
 
 /** The interactive flow with the lowest rate in a jurisdiction floods; its neighbour of the same class is who must not notice. */
 function flooderOf(flows: readonly Flow[], jurisdiction: string): Flow | undefined {
