@@ -130,13 +130,14 @@ function createObserver(
   );
   metrics.gauge(
     "meridian_scaler_replicas",
-    "Replicas of a pool as the leader sees them: ready, there (starting ones included), planned.",
+    "Replicas of a pool as the leader sees them: ready, there (starting ones included), planned, and those of the planned that go once others have started (bridge).",
     (gauge) => {
       for (const plan of plans()) {
-        for (const { pool, ready, replicas, there } of plan.pools) {
+        for (const { bridge, pool, ready, replicas, there } of plan.pools) {
           gauge.set({ pool, kind: "ready" }, ready);
           gauge.set({ pool, kind: "there" }, there);
           gauge.set({ pool, kind: "planned" }, replicas);
+          gauge.set({ pool, kind: "bridge" }, bridge);
         }
       }
     },

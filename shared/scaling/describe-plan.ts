@@ -44,6 +44,8 @@ export function describeModelPlan(
   const changed = pools.filter((pool) => pool.replicas !== pool.there || pool.isShort);
   for (const { isShort, pool, replicas: next, there: before } of changed)
     parts.push(`${pool} ${before} to ${next}${isShort ? " (short)" : ""}`);
+  const bridge = pools.reduce((sum, pool) => sum + pool.bridge, 0);
+  if (bridge > 0) parts.push(`${bridge} of them until others start`);
   if (load?.isSpotBeside === true) parts.push("too few spot pools to count on");
   if (unplaced > 0) parts.push(`${unplaced} without a place`);
   return parts.join("; ").slice(0, lengthMax);

@@ -11,6 +11,12 @@ export interface PoolObservation {
   readonly ready: number;
 }
 
+/** So many replicas that were ordered at once. */
+export interface PoolAsk {
+  readonly atMs: number;
+  readonly replicas: number;
+}
+
 /** What is remembered of a pool between two plans. */
 export interface PoolState {
   /** What was ordered last; null before the first order. */
@@ -23,9 +29,9 @@ export interface PoolState {
   readonly readySeen: number | null;
   /** Since when fewer answer than before, without an order; null: they do. */
   readonly lostSinceMs: number | null;
-  /** Since when the ordered replicas start, late ones too; null: none does. */
-  readonly startingSinceMs: number | null;
-  /** How long the last starts took until all that was ordered answered, ms. */
+  /** Ordered replicas that have not come, late ones too, the oldest first. */
+  readonly asks: readonly PoolAsk[];
+  /** How long the last replicas that came took from being ordered to their answer, ms. */
   readonly startsMs: readonly number[];
 }
 
@@ -36,7 +42,7 @@ export const newPoolState: PoolState = {
   shortUntilMs: null,
   readySeen: null,
   lostSinceMs: null,
-  startingSinceMs: null,
+  asks: [],
   startsMs: [],
 };
 
@@ -63,6 +69,8 @@ export const shortMsDefault = 600_000;
 
 /** Replicas that come an hour after they were asked for were not starting, but not to be had. */
 const startMsMax = 3_600_000;
+/** Orders of one pool that can be on their way. */
+const asksMax = 32;
 
 /** Fewer that answer are believed to be gone after this: one missed probe is no reclaim (our choice). */
 const lossMsMin = 30_000;
@@ -106,22 +114,40 @@ export function viewSupply(
       // While it is not sure that they are gone the larger number is what more will be missing from.
       readySeen: isLess && !isLost ? readySeen : ready,
       lostSinceMs: isLost ? null : lostSinceMs,
-      ...startOf(state, ready >= target, nowMs),
+      ...arrivals(state, ready - (readySeen ?? ready), nowMs),
     },
   };
 }
 
-/** What is known of starts once this was seen. */
-function startOf(
-  { startingSinceMs, startsMs }: PoolState,
-  isComplete: boolean,
+/** What is known of starts after so many more have come: the oldest order is what comes first. */
+function arrivals(
+  { asks, startsMs }: PoolState,
+  count: number,
   nowMs: number,
-): Pick<PoolState, "startingSinceMs" | "startsMs"> {
-  if (startingSinceMs === null || nowMs - startingSinceMs > startMsMax)
-    return { startingSinceMs: null, startsMs };
-  return isComplete
-    ? { startingSinceMs: null, startsMs: withStart(startsMs, nowMs - startingSinceMs) }
-    : { startingSinceMs, startsMs };
+): Pick<PoolState, "asks" | "startsMs"> {
+  let left = count;
+  let starts = startsMs;
+  const open: PoolAsk[] = [];
+  for (const { atMs, replicas } of asks) {
+    if (nowMs - atMs > startMsMax) continue;
+    const came = Math.min(replicas, Math.max(0, left));
+    left -= came;
+    for (let one = 0; one < came; one += 1) starts = withStart(starts, nowMs - atMs);
+    if (came < replicas) open.push({ atMs, replicas: replicas - came });
+  }
+  return { asks: open, startsMs: starts };
+}
+
+/** The orders of replicas that have not come, when so many are missing: more are asked for now, fewer are the last ones not. */
+function askedFor(asks: readonly PoolAsk[], missing: number, nowMs: number): readonly PoolAsk[] {
+  let left = Math.max(0, missing);
+  const open: PoolAsk[] = [];
+  for (const { atMs, replicas } of asks) {
+    const count = Math.min(replicas, left);
+    left -= count;
+    if (count > 0) open.push({ atMs, replicas: count });
+  }
+  return left > 0 ? [...open, { atMs: nowMs, replicas: left }].slice(-asksMax) : open;
 }
 
 function thereOf(
@@ -147,14 +173,12 @@ export function noteOrder(
   nowMs: number,
 ): PoolState {
   const asksMore = target > there && (target !== state.target || state.askedAtMs === null);
-  const isOther = target !== state.target;
-  // What is late and asked for once more started when it was asked for first.
-  const sinceMs = isOther ? null : state.startingSinceMs;
   return {
     ...state,
     target,
     askedAtMs: asksMore ? nowMs : state.askedAtMs,
-    startingSinceMs: asksMore ? (sinceMs ?? nowMs) : sinceMs,
+    // What is late and asked for once more started when it was asked for first.
+    asks: askedFor(state.asks, target - (state.readySeen ?? there), nowMs),
   };
 }
 
@@ -169,6 +193,6 @@ export function noteShortage(
     target: state.readySeen,
     askedAtMs: null,
     shortUntilMs: nowMs + shortMs,
-    startingSinceMs: null,
+    asks: [],
   };
 }

@@ -1,5 +1,7 @@
 import { assignReplicas, isSpotCounted } from "./assign-replicas.ts";
 import type { AssignablePool, Assignment } from "./assign-replicas.ts";
+import { defaultBridgePolicy, lackingNow, placeBridge, stepBridge } from "./burst-bridge.ts";
+import type { BridgePolicy, BridgeState } from "./burst-bridge.ts";
 import { describeModelPlan } from "./describe-plan.ts";
 import { expectDemand, lookAtDemand, newDemand } from "./expected-demand.ts";
 import type { DemandState, WorkRates } from "./expected-demand.ts";
@@ -73,6 +75,8 @@ export interface ScaleState {
   readonly total: PlanState;
   readonly firm: PlanState;
   readonly backlog: { readonly atMs: number; readonly seconds: number } | null;
+  /** What was ordered beyond the plan, by pool, until slower replicas start. */
+  readonly bridge: (BridgeState & { readonly byPool: Readonly<Record<string, number>> }) | null;
   readonly pools: Readonly<Record<string, PoolState>>;
 }
 
@@ -91,6 +95,8 @@ export interface PoolPlan {
   readonly there: number;
   readonly ready: number;
   readonly isShort: boolean;
+  /** Of the replicas: those that go as soon as others have started. */
+  readonly bridge: number;
   /** From asking for a replica to its first answer, as the plan counts with it. */
   readonly startSeconds: number;
 }
@@ -115,6 +121,7 @@ export interface ScalePlan {
 /** All numbers of the scaler. */
 export interface ScalePolicy {
   readonly plan: PlanPolicy;
+  readonly bridge: BridgePolicy;
   readonly forecast: ForecastPolicy;
   readonly forecastStepMs: number;
   /** Added to the cold start: from asking to the first answer, seconds. */
@@ -127,6 +134,7 @@ export interface ScalePolicy {
 /** The routing rules' for scaling: L is the cold start's P95 and 30 s; reserved and on-demand replicas hold D/0.9 without the largest zone. */
 export const defaultScalePolicy: ScalePolicy = {
   plan: defaultPlanPolicy,
+  bridge: defaultBridgePolicy,
   forecast: defaultForecastPolicy,
   forecastStepMs: 600_000,
   startMarginSeconds: 30,
@@ -142,6 +150,7 @@ export function newScaleState(policy: ScalePolicy): ScaleState {
     total: newPlanState,
     firm: newPlanState,
     backlog: null,
+    bridge: null,
     pools: {},
   };
 }
@@ -150,6 +159,9 @@ type Seen = ScaleInput["pools"][number] & {
   readonly supply: PoolSupply;
   readonly isFrozen: boolean;
   readonly startSeconds: number;
+  /** Of what is there: what bridges, and what the plan counts with. */
+  readonly bridge: number;
+  readonly steady: number;
 };
 
 function isFirm({ purchase }: Pick<ScalablePool, "purchase">): boolean {
@@ -183,7 +195,9 @@ export function planModel(
       shortMs: policy.shortMs,
     });
     if (supply === null) continue;
-    seen.push({ ...pool, supply, isFrozen: pool.seen === null, startSeconds });
+    const bridge = state.bridge?.byPool[pool.id] ?? 0;
+    const steady = steadyOf(supply, bridge);
+    seen.push({ ...pool, supply, isFrozen: pool.seen === null, startSeconds, bridge, steady });
   }
   const pools = Object.fromEntries(seen.map(({ id, supply }) => [id, supply.state]));
   const looked: ScaleState = { ...state, pools: { ...state.pools, ...pools } };
@@ -197,7 +211,7 @@ export function planModel(
   const horizonMs = Math.max(0, ...seen.map(({ startSeconds }) => startMs(startSeconds)));
   const expected = expectDemand(known, demand.rates, { horizonMs, stepMs });
   const fixed = fixedOf(input);
-  const thereOf = (of: readonly Seen[]): number => sumOf(of, ({ supply }) => supply.there);
+  const thereOf = (of: readonly Seen[]): number => sumOf(of, ({ steady }) => steady);
   const firmSeen = seen.filter(isFirm);
   const firmThere = fixed + thereOf(firmSeen);
   const pooled = seen.map(assignable);
@@ -253,9 +267,26 @@ export function planModel(
     fixed: input.fixed,
     mayShrink: isDown,
   });
+  const ready = sumOf(seen, ({ steady, supply }) => Math.min(steady, supply.ready));
+  const { bridge, byPool } = bridgeOf(state.bridge, seen, assignment, nowMs, policy, {
+    lacking: Math.min(
+      Math.max(1, there),
+      lackingNow(
+        {
+          demand: demand.rates.protected + demand.rates.other,
+          backlogSeconds: demand.backlogSeconds,
+          ready: fixed + ready,
+        },
+        policy.bridge,
+      ),
+    ),
+    isPartial: demand.isPartial,
+  });
   return conclude({
+    byPool,
     state: {
       ...looked,
+      bridge,
       demand: known,
       total: total.state,
       firm: firm.state,
@@ -271,6 +302,48 @@ export function planModel(
     isHeld: total.replicas < there && demand.isPartial,
     nowMs,
   });
+}
+
+/** What the plan counts with: without what bridges, but never less than was ordered for good as far as it is there. */
+function steadyOf({ state, there }: PoolSupply, bridge: number): number {
+  return Math.max(0, there - bridge, Math.min(there, (state.target ?? there) - bridge));
+}
+
+/** The bridge after this look, and how many replicas of it each pool has. */
+function bridgeOf(
+  before: ScaleState["bridge"],
+  seen: readonly Seen[],
+  { counts }: Assignment,
+  nowMs: number,
+  { bridge: policy }: ScalePolicy,
+  { isPartial, lacking }: { readonly isPartial: boolean; readonly lacking: number },
+): { readonly bridge: ScaleState["bridge"]; readonly byPool: ReadonlyMap<string, number> } {
+  const stepped = stepBridge(before, lacking, nowMs, policy);
+  // Where a cell tells nothing there may be more than is known: what bridges stays.
+  const isLess = (stepped?.replicas ?? 0) < (before?.replicas ?? 0);
+  const next = isPartial && isLess ? before : stepped;
+  const byPool = placeBridge(
+    seen.map((pool) => ({
+      id: pool.id,
+      isFirm: isFirm(pool),
+      coldStartSeconds: pool.coldStartSeconds,
+      room:
+        pool.isFrozen || pool.supply.isShort || !pool.isOrdered
+          ? 0
+          : pool.replicasMax - (counts.get(pool.id) ?? pool.steady),
+    })),
+    next?.replicas ?? 0,
+    policy,
+  );
+  const bridge =
+    next === null || byPool.size === 0
+      ? null
+      : {
+          replicas: next.replicas,
+          neededAtMs: next.neededAtMs,
+          byPool: Object.fromEntries(byPool),
+        };
+  return { bridge, byPool };
 }
 
 function fixedOf({ fixed }: ScaleInput): number {
@@ -293,16 +366,16 @@ function assignable(pool: Seen): AssignablePool {
     replicasPerInstance: pool.replicasPerInstance,
     replicasMin: pool.replicasMin,
     replicasMax: pool.replicasMax,
-    there: supply.there,
+    there: pool.steady,
     isShort: supply.isShort,
     isFrozen,
     zones: pool.zones,
   };
 }
 
-function poolPlan({ id, startSeconds, supply }: Seen, replicas: number): PoolPlan {
+function poolPlan({ id, startSeconds, supply }: Seen, replicas: number, bridge: number): PoolPlan {
   const { isShort, ready, there } = supply;
-  return { pool: id, replicas, there, ready, isShort, startSeconds };
+  return { pool: id, replicas, there, ready, isShort, bridge, startSeconds };
 }
 
 /** Everything stays as it is. */
@@ -321,13 +394,14 @@ function keep(
     wanted: there,
     firm: 0,
     unplaced: 0,
-    pools: seen.map((pool) => poolPlan(pool, pool.supply.there)),
+    pools: seen.map((pool) => poolPlan(pool, pool.supply.there, pool.bridge)),
     state,
   };
   return { ...plan, text: describeModelPlan(plan, null) };
 }
 
 function conclude(facts: {
+  readonly byPool: ReadonlyMap<string, number>;
   readonly state: ScaleState;
   readonly input: ScaleInput;
   readonly seen: readonly Seen[];
@@ -339,12 +413,14 @@ function conclude(facts: {
   readonly isHeld: boolean;
   readonly nowMs: number;
 }): ScalePlan {
-  const { assignment, expected, firm, input, isHeld, isSpotBeside, nowMs, seen, state, total } =
-    facts;
+  const { assignment, byPool, expected, firm, input, isHeld, nowMs, seen, state, total } = facts;
   const { model } = input;
-  const pools = seen.map((pool) =>
-    poolPlan(pool, assignment.counts.get(pool.id) ?? pool.supply.there),
-  );
+  const pools = seen.map((pool) => {
+    // What cannot be seen stays as it was, its share of the bridge too.
+    if (pool.isFrozen) return poolPlan(pool, pool.supply.there, pool.bridge);
+    const bridge = byPool.get(pool.id) ?? 0;
+    return poolPlan(pool, (assignment.counts.get(pool.id) ?? pool.steady) + bridge, bridge);
+  });
   const ordered = { ...state.pools };
   const given = new Set(seen.filter(({ isOrdered }) => isOrdered).map(({ id }) => id));
   for (const { pool, replicas, there } of pools) {
@@ -372,7 +448,7 @@ function conclude(facts: {
     text: describeModelPlan(plan, {
       expected,
       backlogSeconds: input.demand?.backlogSeconds ?? 0,
-      isSpotBeside,
+      isSpotBeside: facts.isSpotBeside,
     }),
   };
 }

@@ -55,6 +55,10 @@ const stored = z.object({
     total: plan,
     firm: plan,
     backlog: z.object({ atMs: number, seconds: number }).nullable(),
+    bridge: z
+      .object({ replicas: number, neededAtMs: number, byPool: z.record(z.string(), count) })
+      .nullable()
+      .default(null),
     pools: z.record(
       z.string(),
       z.object({
@@ -63,7 +67,10 @@ const stored = z.object({
         shortUntilMs: time,
         readySeen: number.nullable(),
         lostSinceMs: time,
-        startingSinceMs: time.default(null),
+        asks: z
+          .array(z.object({ atMs: number, replicas: count }))
+          .max(100)
+          .default([]),
         startsMs: z.array(number).max(100).default([]),
       }),
     ),
@@ -97,7 +104,7 @@ export function parseScaleState(
   if (!parsed.success) return null;
   const { savedAtMs, scale } = parsed.data;
   const byMs = nowMs - ageMs - savedAtMs;
-  const { backlog, demand, firm, pools, total } = scale;
+  const { backlog, bridge, demand, firm, pools, total } = scale;
   const { step } = demand;
   return {
     v: 1,
@@ -107,6 +114,7 @@ export function parseScaleState(
     },
     total: movePlan(total, byMs),
     firm: movePlan(firm, byMs),
+    bridge: bridge === null ? null : { ...bridge, neededAtMs: bridge.neededAtMs + byMs },
     backlog: backlog === null ? null : { ...backlog, atMs: backlog.atMs + byMs },
     pools: Object.fromEntries(
       Object.entries(pools).map(([id, pool]) => [id, movePool(pool, byMs)]),
@@ -135,6 +143,6 @@ function movePool(state: PoolState, byMs: number): PoolState {
     askedAtMs: moved(state.askedAtMs, byMs),
     shortUntilMs: moved(state.shortUntilMs, byMs),
     lostSinceMs: moved(state.lostSinceMs, byMs),
-    startingSinceMs: moved(state.startingSinceMs, byMs),
+    asks: state.asks.map(({ atMs, replicas }) => ({ atMs: atMs + byMs, replicas })),
   };
 }

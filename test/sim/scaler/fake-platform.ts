@@ -26,6 +26,8 @@ export class FakePlatform implements Platform {
   /** What is reported of the pool, in place of the truth. */
   report: ((pool: string, truth: PoolObservation) => PoolObservation | null) | null = null;
   startMs = 120_000;
+  /** Of pools that start in another time. */
+  readonly startMsOf = new Map<string, number>();
   readonly #desired = new Map<string, number>();
   readonly #replicas = new Map<string, Replica[]>();
   readonly #nowMs: () => number;
@@ -77,7 +79,7 @@ export class FakePlatform implements Platform {
 
   #size(pool: string, count: number): void {
     const replicas = this.#replicas.get(pool) ?? [];
-    const readyAtMs = this.#nowMs() + this.startMs;
+    const readyAtMs = this.#nowMs() + (this.startMsOf.get(pool) ?? this.startMs);
     while (replicas.length < count) replicas.push({ readyAtMs });
     this.#replicas.set(pool, replicas.slice(0, count));
   }

@@ -6,7 +6,7 @@ const planMs = 15_000;
 
 /**
  * What a region's scaler runs: the same function, with the fleet's offers as pools. It counts every replica alike, so that it is
- * for fleets of one hardware; a burst offer is a firm pool for it. It is not told which spot pool the provider has called back.
+ * for fleets of one hardware; a burst offer is a firm pool that starts sooner for it. It is not told which spot pool the provider has called back.
  * The replicas of each offer are in `zones` zones in turn; the market knows of none and loses none.
  */
 export function productionScaler({ shares, unitsMin }: ScalerSetting, zones = 1): Scaler {

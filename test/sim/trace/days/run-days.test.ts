@@ -116,7 +116,7 @@ describe("npm run simulate -- --days", { timeout: 60_000 }, () => {
     [
       "an unknown scaler",
       { "--scaler": "ours,magic" },
-      /--scaler: got magic, wanted one of production, ours, /,
+      /--scaler: got magic, wanted one of production, production-2-zones, production-3-zones, ours, /,
     ],
     [
       "a scaler named as what every object has",

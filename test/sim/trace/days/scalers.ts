@@ -1,3 +1,5 @@
+import { defaultBridgePolicy, lackingNow, stepBridge } from "#shared/scaling/burst-bridge.ts";
+import type { BridgeState } from "#shared/scaling/burst-bridge.ts";
 import { demandAhead } from "#shared/scaling/fleet-demand.ts";
 import type { ClassShares, DemandAhead } from "#shared/scaling/fleet-demand.ts";
 import { choosePurchase } from "#shared/scaling/fleet-purchase.ts";
@@ -57,11 +59,6 @@ function heldUnits(
   }, 0);
 }
 
-/** A bridge stays this long after it was last needed, ms. */
-const bridgeMs = 120_000;
-/** Load that ready replicas may have before burst replicas are asked for. */
-const bridgeLoad = 0.85;
-
 function count(reasons: Map<string, number>, reason: string): void {
   reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
 }
@@ -72,7 +69,7 @@ function ours({ shares, unitsMin }: ScalerSetting, refused: readonly string[]): 
   let forecast = newForecast(defaultForecastPolicy);
   let ahead: DemandAhead = { all: 0, firm: 0 };
   let plan = newPlanState;
-  let bridge = { units: 0, atMs: Number.NEGATIVE_INFINITY };
+  let bridge: BridgeState | null = null;
   const firmShare = shares.critical + shares.interactive;
   return {
     reasons,
@@ -108,18 +105,16 @@ function ours({ shares, unitsMin }: ScalerSetting, refused: readonly string[]): 
       );
       plan = planned.state;
       count(reasons, planned.reason);
-      const lacking =
-        demandMinute / bridgeLoad +
-        backlogSeconds / defaultPlanPolicy.drainSeconds -
-        heldUnits(view, isSteady, true);
-      if (lacking > 0 && (lacking >= bridge.units || nowMs - bridge.atMs > bridgeMs))
-        bridge = { units: lacking, atMs: nowMs };
-      else if (nowMs - bridge.atMs > bridgeMs) bridge = { units: 0, atMs: nowMs };
+      const lacking = lackingNow(
+        { demand: demandMinute, backlogSeconds, ready: heldUnits(view, isSteady, true) },
+        defaultBridgePolicy,
+      );
+      bridge = stepBridge(bridge, lacking, nowMs, defaultBridgePolicy);
       const { replicas } = choosePurchase(
         {
           wantedUnits: planned.replicas,
           firmUnits: planned.replicas * (all > 0 ? firm / all : 1),
-          urgentUnits: bridge.units,
+          urgentUnits: bridge?.replicas ?? 0,
         },
         offers,
       );

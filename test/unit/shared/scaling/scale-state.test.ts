@@ -47,21 +47,30 @@ describe("what a leader leaves to the next one", () => {
     const moved = parseScaleState(text, { ageMs: 10_000, nowMs: 5_010_000 + hourMs, stepMs });
     expect(moved?.total.grewAtMs).toBe((state.total.grewAtMs ?? 0) + hourMs);
     expect(moved?.pools["od"]?.askedAtMs).toBe(5_000_000 + hourMs);
-    expect(moved?.pools["od"]?.startingSinceMs).toBe(5_000_000 + hourMs);
+    expect(moved?.pools["od"]?.asks[0]?.atMs).toBe(5_000_000 + hourMs);
     expect(moved?.demand.step?.index).toBe((state.demand.step?.index ?? 0) + 6);
+  });
+
+  it("says what bridges, and since when, as the age tells", () => {
+    const bridge = { replicas: 2.5, neededAtMs: 4_990_000, byPool: { od: 3 } };
+    const text = formatScaleState({ ...aUsedState(5_000_000), bridge }, 5_000_000);
+    const read = parseScaleState(text, { ageMs: 10_000, nowMs: 8_010_000, stepMs });
+    expect(read?.bridge).toStrictEqual({ ...bridge, neededAtMs: 7_990_000 });
   });
 
   it("is read without starts, as a leader of an older version kept it", () => {
     const state = aUsedState(5_000_000);
     const kept = JSON.parse(formatScaleState(state, 5_000_000)) as {
-      scale: { pools: Record<string, Record<string, unknown>> };
+      scale: Record<string, unknown> & { pools: Record<string, Record<string, unknown>> };
     };
     for (const pool of Object.values(kept.scale.pools)) {
       delete pool["startsMs"];
-      delete pool["startingSinceMs"];
+      delete pool["asks"];
     }
+    delete kept.scale["bridge"];
     const read = parseScaleState(JSON.stringify(kept), { ageMs: 0, nowMs: 5_000_000, stepMs });
-    expect(read?.pools["od"]).toMatchObject({ startsMs: [], startingSinceMs: null });
+    expect(read?.pools["od"]).toMatchObject({ startsMs: [], asks: [] });
+    expect(read?.bridge).toBeNull();
   });
 
   it.each(["", "null", "{}", '{"v":2}', '{"v":1,"savedAtMs":0,"scale":{"v":1}}'])(
