@@ -4,6 +4,7 @@ import type { JsonObject } from "../protocol/json.ts";
 import { answeredModel } from "./answered-model.ts";
 import { cutHistory } from "./cut-history.ts";
 import type { DegradePolicy } from "./degrade-policy.ts";
+import { savesPrefill } from "./history-border.ts";
 import type { DegradationLevel } from "./level-policy.ts";
 
 /** What was done to a turn: metric label and assertion. */
@@ -105,9 +106,7 @@ function withShorterHistory(
   if (most === null || !Array.isArray(messages) || !mayCut(request, input.tenant)) return null;
   const cut = cutHistory(messages, most, most / policy.historySteps);
   if (cut === null) return null;
-  const isSameBorder = input.lastCutTokens === cut.targetTokens;
-  const computed = cut.tokensAfter - cut.leadingTokens;
-  if (!isSameBorder && computed >= cut.tokensBefore - input.cachedTokens) return null;
+  if (!savesPrefill(cut, input)) return null;
   const body: JsonObject = { ...request.engine.body, messages: cut.messages };
   const promptTokensEstimate = Math.max(
     0,
