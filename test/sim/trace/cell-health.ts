@@ -14,7 +14,6 @@ import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
 import type { RunOutcome } from "./engine/step-engine.ts";
 import type { EventQueue } from "./event-queue.ts";
 import type { SimCell } from "./sim-cell.ts";
-import { simModel } from "./sim-shard.ts";
 import type { SimShard } from "./sim-shard.ts";
 import type { SimTry } from "./sim-turn.ts";
 
@@ -73,7 +72,7 @@ export function createCellHealth(options: CellHealthOptions): CellHealth {
   const health = createShardHealth({
     shards: shards.map(({ state }) => ({
       id: state.id,
-      model: simModel,
+      model: state.model,
       revision: state.revision,
       concurrentRequestsMax: state.concurrentRequestsMax,
     })),

@@ -5,6 +5,8 @@ import { CellLevel } from "#shared/overload/cell-level.ts";
 import type { LevelShard } from "#shared/overload/cell-level.ts";
 import { defaultDegradePolicy } from "#shared/overload/degrade-policy.ts";
 import { degradeTurn } from "#shared/overload/degrade-turn.ts";
+import type { CellModel } from "#shared/overload/degrade-turn.ts";
+import type { TenantDegradation } from "#shared/config/tenant-degradation.ts";
 import { defaultLevelPolicy } from "#shared/overload/level-policy.ts";
 import type { DegradationLevel, LevelInputs } from "#shared/overload/level-policy.ts";
 import { defersBatch, hasBatchRoom } from "#shared/overload/level-switches.ts";
@@ -12,8 +14,10 @@ import type { LevelReason } from "#shared/overload/level.ts";
 import type { TurnRequest } from "#shared/protocol/internal/turn-request.ts";
 import { saturationOf } from "#shared/routing/filter-shard.ts";
 import { defaultSelectionPolicy } from "#shared/routing/selection-policy.ts";
+import type { TenantRules } from "./fleet.ts";
 import type { SimShard } from "./sim-shard.ts";
-import { simModel } from "./sim-shard.ts";
+import { simModel, smallerModel } from "./sim-shard.ts";
+import { createSimHistory } from "./sim-history.ts";
 import type { SimTurn } from "./sim-turn.ts";
 
 /** A change of the level. */
@@ -34,6 +38,11 @@ export interface LevelReport {
   /** Answers that were really shorter, and by how many tokens. */
   readonly answersCut: number;
   readonly savedOutputTokens: number;
+  /** Histories that were cut, and by how many prompt tokens. */
+  readonly historiesCut: number;
+  readonly savedPromptTokens: number;
+  /** Turns that the smaller model answered. */
+  readonly smallerAnswers: number;
   /** Hedges that were due and not begun because of the level. */
   readonly hedgesHeld: number;
   /** Batch turns that were kept back, and for how long together. */
@@ -46,6 +55,10 @@ export interface CellOverload {
   level(): DegradationLevel;
   /** As of the last look. */
   inputs(): LevelInputs;
+  /** A turn has come; tell of each, before {@link letIn}. */
+  came(turn: SimTurn): void;
+  /** A turn was answered. */
+  answered(turn: SimTurn): void;
   /** Refuses a new turn, or makes it cheaper. False: refused. */
   letIn(turn: SimTurn, work: ArrivalWork, nowMs: number): boolean;
   /** Whether batch turns are kept back now. */
@@ -64,6 +77,8 @@ export interface ArrivalWork {
   readonly isLaterTurn: boolean;
   readonly isWithinShare: boolean;
   readonly workTokens: number;
+  /** Whether the conversation has a home, which has all of it up to its last answer. */
+  readonly hasHome: boolean;
 }
 
 export interface CellOverloadOptions {
@@ -72,6 +87,7 @@ export interface CellOverloadOptions {
   readonly refresh: (nowMs: number) => void;
   readonly queueDelay: (nowMs: number) => number;
   readonly random: () => number;
+  readonly tenants: TenantRules;
 }
 
 const requestBase = {
@@ -96,9 +112,13 @@ function requestOf({ arrival, inputTokens }: SimTurn, isLaterTurn: boolean): Tur
   } as unknown as TurnRequest;
 }
 
+/** The histories are cut by the same rule, from their lengths alone. */
+const unused = { cachedTokens: 0, lastCutTokens: null } as const;
+
 /** The overload control of one simulated cell. */
 export function createCellOverload(options: CellOverloadOptions): CellOverload {
-  const { queueDelay, random, refresh, shards } = options;
+  const { queueDelay, random, refresh, shards, tenants } = options;
+  const history = createSimHistory();
   const own = new CellLevel(defaultLevelPolicy, 0);
   const changes: LevelChange[] = [];
   const refused: Record<LevelRefusal, number> = {
@@ -111,6 +131,9 @@ export function createCellOverload(options: CellOverloadOptions): CellOverload {
     refusedWorkTokens: 0,
     answersCut: 0,
     savedOutputTokens: 0,
+    historiesCut: 0,
+    savedPromptTokens: 0,
+    smallerAnswers: 0,
     hedgesHeld: 0,
     batchDeferred: 0,
     deferredSeconds: 0,
@@ -138,10 +161,45 @@ export function createCellOverload(options: CellOverloadOptions): CellOverload {
     return own.look(statuses(nowMs), queueDelay(nowMs), nowMs);
   }
 
+  const allowed: TenantDegradation = {
+    smallerModels: new Map(tenants.smallerModel ? [[simModel, smallerModel]] : []),
+    historyCut: false,
+  };
+
+  function modelOf(model: string, nowMs: number): CellModel | null {
+    const ids = new Set(
+      shards.filter(({ state }) => state.model === model).map(({ state }) => state.id),
+    );
+    if (ids.size === 0) return null;
+    const isUsable = statuses(nowMs).some((one) => ids.has(one.id) && one.isUsable);
+    const contexts = shards
+      .filter(({ state }) => ids.has(state.id))
+      .map(({ state }) => state.contextTokensMax);
+    return { contextTokensMax: Math.min(...contexts), isUsable };
+  }
+
+  function cutHistory(turn: SimTurn, hasHome: boolean): void {
+    const most = defaultDegradePolicy.historyTokensMax[turn.arrival.priority];
+    if (!tenants.historyCut || most === null) return;
+    const cachedTokens = hasHome ? history.warmTokens(turn) : 0;
+    const step = most / defaultDegradePolicy.historySteps;
+    const dropped = history.cut(turn, most, step, cachedTokens);
+    if (dropped === 0) return;
+    counts.historiesCut += 1;
+    counts.savedPromptTokens += dropped;
+  }
+
   return {
     level: () => own.level,
     inputs: () => own.inputs,
-    letIn(turn, { isLaterTurn, isWithinShare, workTokens }, nowMs) {
+    came(turn) {
+      if (tenants.historyCut) history.came(turn);
+    },
+    answered(turn) {
+      if (tenants.historyCut) history.answered(turn);
+    },
+    letIn(turn, work, nowMs) {
+      const { isLaterTurn, isWithinShare, workTokens } = work;
       const { level } = own;
       if (level < 2) return true;
       const request = requestOf(turn, isLaterTurn);
@@ -160,18 +218,15 @@ export function createCellOverload(options: CellOverloadOptions): CellOverload {
         counts.refusedWorkTokens += workTokens;
         return false;
       }
+      cutHistory(turn, work.hasHome);
       const degraded = degradeTurn(
-        request,
-        {
-          level,
-          tenant: { smallerModels: new Map(), historyCut: false },
-          modelOf: () => null,
-          cachedTokens: 0,
-          lastCutTokens: null,
-        },
+        requestOf(turn, isLaterTurn),
+        { level, tenant: allowed, modelOf: (model) => modelOf(model, nowMs), ...unused },
         defaultDegradePolicy,
       );
-      const most = degraded.request.engine.completionTokensMax;
+      const { completionTokensMax: most, model } = degraded.request.engine;
+      if (model !== turn.model) counts.smallerAnswers += 1;
+      turn.model = model;
       turn.outputTokensMax = most;
       if (most === null || most >= turn.outputTokens) return true;
       counts.answersCut += 1;

@@ -2,7 +2,9 @@ import { describe, test } from "vitest";
 import { profiles } from "#dev/simulated-engine/model/profiles.ts";
 import type { Priority } from "#shared/config/topology.ts";
 import type { FaultName } from "./faults.ts";
-import type { FleetShard } from "./fleet.ts";
+import type { LevelReport } from "./cell-overload.ts";
+import { nothingAllowed } from "./fleet.ts";
+import type { FleetShard, TenantRules } from "./fleet.ts";
 import { cellAblations, policies } from "./policies/catalogue.ts";
 import { replay } from "./replay.ts";
 import type { CellReport, ReplayResult } from "./replay.ts";
@@ -209,6 +211,49 @@ describe("degradation levels of a simulated cell", () => {
     expect(cell.levels.batchDeferred).toBeGreaterThan(0);
     const batch = records.filter((_, at) => busy[at]?.priority === "batch");
     expect(batch.some(({ outcome }) => outcome === "done")).toBe(true);
+  });
+});
+
+describe("what tenants allow of degradation levels", () => {
+  const [big] = fleet;
+  const small = { ...big, id: "small", isSmaller: true } as FleetShard;
+  const two: readonly FleetShard[] = [...fleet.slice(0, 2), small];
+  /** Twenty conversations whose prompts grow by 1,500 tokens a turn, while others keep the cell too busy. */
+  const talks: readonly Arrival[] = [
+    ...arrivalsOf([{ priority: "interactive", perSecond: 60, untilS: 100, outputTokens: 300 }]),
+    ...arrivalsOf([{ priority: "standard", perSecond: 4, untilS: 100 }]).map((arrival, at) => {
+      const session = at % 20;
+      const turn = Math.floor(at / 20);
+      const inputTokens = 1_500 * (turn + 1);
+      const chunks = Array.from(
+        { length: Math.floor(inputTokens / 512) },
+        (_, chunk) => 1_000 * session + chunk,
+      );
+      return { ...arrival, request: { ...arrival.request, session, inputTokens, chunks } };
+    }),
+  ].toSorted((left, right) => left.atMs - right.atMs);
+
+  function levelsWith(tenants: TenantRules): LevelReport {
+    const policy = policies["meridian"];
+    if (policy === undefined) throw new Error("no such policy");
+    const common = { policy, seed: 3, hasAdmission: true, fault: null };
+    const { cell } = replay({ ...common, arrivals: talks, fleet: two, tenants });
+    if (cell === null) throw new Error("no whole cell");
+    return cell.levels;
+  }
+
+  test("the smaller model answers, and long histories are cut", ({ expect }) => {
+    const levels = levelsWith({ smallerModel: true, historyCut: true });
+    expect(levels.smallerAnswers).toBeGreaterThan(0);
+    expect(levels.historiesCut).toBeGreaterThan(0);
+    // In steps of a quarter of the longest history that a standard turn may have.
+    expect(levels.savedPromptTokens).toBeGreaterThanOrEqual(1_024 * levels.historiesCut);
+  });
+
+  test("nothing of it without their word", ({ expect }) => {
+    const levels = levelsWith(nothingAllowed);
+    expect(levels.secondsAt.slice(2).some((seconds) => seconds > 0)).toBe(true);
+    expect(levels).toMatchObject({ smallerAnswers: 0, historiesCut: 0, savedPromptTokens: 0 });
   });
 });
 

@@ -12,7 +12,7 @@ import { calmLoad, floodTenant, makeWorkload } from "./workload.ts";
 import type { WorkloadInput } from "./workload.ts";
 
 const fixtures = join(import.meta.dirname, "fixtures");
-const fleet = readFleet(join(fixtures, "even.json"));
+const { shards: fleet } = readFleet(join(fixtures, "even.json"));
 const mix = [15, 25, 40, 20];
 
 interface Run {

@@ -10,7 +10,8 @@ import { blockTokens } from "./engine/chunk-cache.ts";
 import { createEventQueue } from "./event-queue.ts";
 import { ailmentOf, slowFactorOf, struckShards } from "./faults.ts";
 import type { FaultName, FaultTimes } from "./faults.ts";
-import type { FleetShard } from "./fleet.ts";
+import { nothingAllowed } from "./fleet.ts";
+import type { FleetShard, TenantRules } from "./fleet.ts";
 import { noParts } from "./policies/catalogue.ts";
 import type { PolicyEntry } from "./policies/catalogue.ts";
 import { createSimCell } from "./sim-cell.ts";
@@ -23,6 +24,7 @@ import { newSimTurn } from "./sim-turn.ts";
 import type { SimTurn } from "./sim-turn.ts";
 import { createSimTurns } from "./sim-turns.ts";
 import { createWaitingRoom } from "./waiting-room.ts";
+import type { WaitingRoom } from "./waiting-room.ts";
 import type { Arrival } from "./workload.ts";
 
 /** What a replay runs. */
@@ -36,6 +38,8 @@ export interface ReplayInput {
   readonly fault: (FaultTimes & { readonly name: FaultName }) | null;
   /** From when to when each shard of the fleet takes prompts, ms; what it has begun it ends. Without: always. */
   readonly lifetimes?: readonly { readonly readyAtMs: number; readonly untilMs: number }[];
+  /** What the tenants allow of the levels; nothing by default. */
+  readonly tenants?: TenantRules;
 }
 
 /** What became of a request; times are ms of virtual time, -1 when it did not come so far. */
@@ -84,12 +88,24 @@ export function replay(input: ReplayInput): ReplayResult {
   const events = createEventQueue();
   // A level that is switched off is still watched.
   const level = (): DegradationLevel => (parts.hasLevels ? overload.level() : 0);
-  const freeSlots = (): number =>
-    shards.reduce(
-      (sum, { state }) => sum + Math.max(0, state.concurrentRequestsMax - state.inFlight),
-      0,
-    );
-  const waiting = createWaitingRoom(random, freeSlots, level);
+  const rooms = new Map(
+    [...new Set(shards.map(({ state }) => state.model))].map((model) => {
+      const own = shards.filter(({ state }) => state.model === model);
+      const freeSlots = (): number =>
+        own.reduce(
+          (sum, { state }) => sum + Math.max(0, state.concurrentRequestsMax - state.inFlight),
+          0,
+        );
+      return [model, createWaitingRoom(random, freeSlots, level)] as const;
+    }),
+  );
+  const everyRoom = [...rooms.values()];
+  const roomOf = (model: string): WaitingRoom => {
+    const room = rooms.get(model);
+    if (room === undefined) throw new RangeError(`model ${model}: got no shards`);
+    return room;
+  };
+  const isAnyWaiting = (): boolean => everyRoom.some((room) => room.size() > 0);
   const cell = createSimCell({
     shards,
     policy: input.policy,
@@ -101,7 +117,8 @@ export function replay(input: ReplayInput): ReplayResult {
   const overload = createCellOverload({
     shards,
     refresh: (nowMs) => cell.refresh(nowMs),
-    queueDelay: (nowMs) => waiting.queueDelay(nowMs),
+    queueDelay: (nowMs) => Math.max(...everyRoom.map((room) => room.queueDelay(nowMs))),
+    tenants: input.tenants ?? nothingAllowed,
     random,
   });
   const health = createCellHealth({ shards, cell, events, random });
@@ -109,7 +126,8 @@ export function replay(input: ReplayInput): ReplayResult {
   const turns = createSimTurns({
     cell,
     demand,
-    waiting,
+    roomOf,
+    rooms: everyRoom,
     overload,
     tries: () => tries,
     isWhole: hasAdmission,
@@ -120,7 +138,7 @@ export function replay(input: ReplayInput): ReplayResult {
     shards,
     cell,
     demand,
-    waiting,
+    roomOf,
     overload,
     level,
     events,
@@ -141,7 +159,9 @@ export function replay(input: ReplayInput): ReplayResult {
     },
   });
   const struck = fault === null ? [] : struckShards(fault.name, shards.length, random);
-  const largestKvTokens = Math.max(...fleet.map(({ profile }) => profile.kvTokens));
+  const largestKvTokens = Math.max(
+    ...fleet.map(({ isSmaller = false, profile }) => (isSmaller ? 0 : profile.kvTokens)),
+  );
   const seen = new Set<number>();
   const dependents = new Map<number, number[]>();
   const records: RequestRecord[] = arrivals.map(({ atMs }) => ({
@@ -178,6 +198,7 @@ export function replay(input: ReplayInput): ReplayResult {
   function ended(turn: SimTurn, how: "done" | "shed" | "failed" | "refused", nowMs: number): void {
     recordOf(turn.id).outputTokens = turn.outputTokens;
     turns.forget(turn);
+    if (how === "done") overload.answered(turn);
     if (how !== "refused") overload.ended(how, nowMs);
     end(turn.id, how === "refused" ? "shed" : how, nowMs);
   }
@@ -215,8 +236,7 @@ export function replay(input: ReplayInput): ReplayResult {
     if (parts.hasHealth) health.ran(outcome, nowMs);
     const nextMs = shard.engine.endsAtMs();
     if (nextMs < Infinity) events.push(nextMs, "runEnd", at);
-    if (waiting.size() > 0 && outcome.finished.length + outcome.started.length > 0)
-      turns.serve(nowMs);
+    if (isAnyWaiting() && outcome.finished.length + outcome.started.length > 0) turns.serve(nowMs);
   }
 
   function slow(at: number, factor: number, nowMs: number): void {
@@ -267,7 +287,7 @@ export function replay(input: ReplayInput): ReplayResult {
     if (hasAdmission) health.scrapeAt(ticks, nowMs);
     if (parts.hasHealth) health.tick(ticks, nowMs);
     ticks += 1;
-    if (waiting.size() > 0) turns.serve(nowMs);
+    if (isAnyWaiting()) turns.serve(nowMs);
     if (open > 0) events.push(nowMs + tickMs, "tick", 0);
   }
 

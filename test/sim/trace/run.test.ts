@@ -158,6 +158,10 @@ describe("npm run simulate", () => {
     const got = simulateWith({ "--fleet": path });
     expect(got.code).toBe(2);
     expect(got.err).toMatch(/shards\[1\]\.count/);
+    writeFileSync(path, text.replaceAll('"count"', '"isSmaller": true, "count"'));
+    expect(simulateWith({ "--fleet": path }).err).toMatch(/got smaller models alone/);
+    writeFileSync(path, text.replace('"model"', '"tenants": { "cut": true }, "model"'));
+    expect(simulateWith({ "--fleet": path }).err).toMatch(/"cut"/);
   });
 
   test("refuses a trace without rows", ({ expect }) => {

@@ -36,27 +36,28 @@ export function createSimDemand(): SimDemand {
   return {
     expected,
     of(turn, ceiling, excluded = turn.excluded) {
-      const { arrival, base, inputTokens } = turn;
+      const { arrival, base, inputTokens, model } = turn;
       const { session } = arrival.request;
       return {
         jurisdiction: simJurisdiction,
-        model: simModel,
+        model,
         inputTokens: inputTokens + base,
         outputTokens: expected(turn).expected,
         priority: arrival.priority,
         ceiling,
-        homeShard: homes.get(session)?.shard ?? null,
+        // The home has another model's cache.
+        homeShard: model === simModel ? (homes.get(session)?.shard ?? null) : null,
         affinityKey: session < 0 ? "" : `${session}`,
         excluded,
         allowed: null,
       };
     },
     isLater: ({ arrival }) => homes.get(arrival.request.session)?.shard !== undefined,
-    answered({ arrival, outputTokens }, shard, reason, nowMs) {
+    answered({ arrival, model, outputTokens }, shard, reason, nowMs) {
       const { request, tenant } = arrival;
       const length = lengths.get(tenant) ?? unseenOutputLength;
       lengths.set(tenant, observeOutputLength(length, outputTokens));
-      if (request.session < 0) return;
+      if (request.session < 0 || model !== simModel) return;
       const home = homes.get(request.session) ?? noHome;
       homes.set(request.session, nextHome(home, shard, reason === "spill" ? "once" : null, nowMs));
     },

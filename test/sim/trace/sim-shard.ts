@@ -12,9 +12,11 @@ import type { FleetShard } from "./fleet.ts";
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 
-/** The jurisdiction and the model that all simulated shards have. */
+/** The jurisdiction of all simulated shards, and the model that is asked for. */
 export const simJurisdiction = "eu" as Jurisdiction;
 export const simModel = "sim";
+/** A smaller one that tenants may allow in its place. */
+export const smallerModel = "smaller";
 
 /**
  * What ails a shard. `dead` and `failing` answer every prompt with an error, `dead` and `hung` no health check; a `liar` tells of
@@ -58,7 +60,7 @@ export function createSimShard(shard: FleetShard, random: () => number): SimShar
     }),
     state: {
       id: shard.id as ShardId,
-      model: simModel,
+      model: shard.isSmaller === true ? smallerModel : simModel,
       revision: "1",
       jurisdiction: simJurisdiction,
       contextTokensMax: profile.kvTokens,

@@ -75,7 +75,8 @@ export interface SimTriesOptions {
   readonly shards: readonly SimShard[];
   readonly cell: SimCell;
   readonly demand: SimDemand;
-  readonly waiting: WaitingRoom;
+  /** Where turns for a model wait. */
+  readonly roomOf: (model: string) => WaitingRoom;
   readonly overload: CellOverload;
   readonly level: () => DegradationLevel;
   readonly events: EventQueue;
@@ -101,7 +102,7 @@ const patientPolicy: TurnPolicy = {
 
 /** Makes the tries of a replay that has not begun. */
 export function createSimTries(options: SimTriesOptions): SimTries {
-  const { cell, demand, events, isWhole, level, notes, overload, parts, random, shards, waiting } =
+  const { cell, demand, events, isWhole, level, notes, overload, parts, random, roomOf, shards } =
     options;
   const policy = parts.hasTimeouts ? defaultTurnPolicy : patientPolicy;
   const budgets = new TurnBudgets(defaultHedgePolicy, defaultTryPlanPolicy, 0);
@@ -128,7 +129,7 @@ export function createSimTries(options: SimTriesOptions): SimTries {
   }
 
   function ceilingOf(turn: SimTurn): number {
-    return isWhole ? waiting.ceilingOf(standingOf(turn)) : Infinity;
+    return isWhole ? roomOf(turn.model).ceilingOf(standingOf(turn)) : Infinity;
   }
 
   /** Sends a turn to a shard that is less full than the ceiling. */
@@ -138,7 +139,7 @@ export function createSimTries(options: SimTriesOptions): SimTries {
     if (sent === "full" || sent === "blocked") return sent;
     const { predicted, workTokens } = sent;
     const { interTokenSeconds, outputTokens: answer, ttftSeconds } = predicted;
-    const work = waiting.began(
+    const work = roomOf(turn.model).began(
       {
         tenant: `${arrival.tenant}`,
         priority: arrival.priority,
@@ -232,7 +233,7 @@ export function createSimTries(options: SimTriesOptions): SimTries {
     }
     notes.tryEnded(tried, result, nowMs);
     cell.ended(tried.dispatch, result, nowMs);
-    waiting.ended(tried.work, result.kind === "succeeded", nowMs);
+    roomOf(tried.turn.model).ended(tried.work, result.kind === "succeeded", nowMs);
     return computed;
   }
 
@@ -326,7 +327,7 @@ export function createSimTries(options: SimTriesOptions): SimTries {
   function hasRoomElsewhere(turn: SimTurn, nowMs: number): boolean {
     const own = turn.try === null ? [] : [shardOf(turn.try).state.id];
     return (
-      waiting.isFirst(standingOf(turn)) &&
+      roomOf(turn.model).isFirst(standingOf(turn)) &&
       cell.hasRoom(demand.of(turn, ceilingOf(turn), own), nowMs)
     );
   }
@@ -372,7 +373,9 @@ export function createSimTries(options: SimTriesOptions): SimTries {
 
   /** A second shard that has room at once is asked the same; waiting for one would be no hedge. */
   function hedge(turn: SimTurn, nowMs: number): void {
-    const sent = waiting.isFirst(standingOf(turn)) ? send(turn, ceilingOf(turn), nowMs) : "full";
+    const sent = roomOf(turn.model).isFirst(standingOf(turn))
+      ? send(turn, ceilingOf(turn), nowMs)
+      : "full";
     if (sent === "full" || sent === "blocked") {
       turn.hedge = "spent";
       return;

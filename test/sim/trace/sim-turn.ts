@@ -6,6 +6,7 @@ import type { TryPlan } from "#shared/overload/try-plan.ts";
 import type { HedgeCandidate } from "#shared/overload/turn-budgets.ts";
 import type { ShardId } from "#shared/residency/brands.ts";
 import type { Dispatch } from "./sim-cell.ts";
+import { simModel } from "./sim-shard.ts";
 import type { Arrival } from "./workload.ts";
 
 /** A turn on one shard. */
@@ -31,6 +32,8 @@ export interface SimTurn {
   inputTokens: number;
   outputTokens: number;
   chunks: readonly number[];
+  /** Of the shards that may answer it. */
+  model: string;
   /** Longest answer that a level allows; null: as asked. */
   outputTokensMax: number | null;
   /** Generated on shards that were given up: part of the prompt since. */
@@ -57,6 +60,7 @@ export function newSimTurn(id: number, arrival: Arrival): SimTurn {
     inputTokens,
     outputTokens,
     chunks,
+    model: simModel,
     outputTokensMax: null,
     base: 0,
     isBegun: false,

@@ -27,7 +27,9 @@ export interface SimTurns {
 export interface SimTurnsOptions {
   readonly cell: SimCell;
   readonly demand: SimDemand;
-  readonly waiting: WaitingRoom;
+  /** Where turns for a model wait. */
+  readonly roomOf: (model: string) => WaitingRoom;
+  readonly rooms: readonly WaitingRoom[];
   readonly overload: CellOverload;
   readonly tries: () => SimTries;
   /** Whether it is a whole cell: with classes, a queue, and these parts. */
@@ -42,7 +44,7 @@ const patienceMs = 30_000;
 
 /** Makes the turns of a replay that has not begun. */
 export function createSimTurns(options: SimTurnsOptions): SimTurns {
-  const { cell, demand, ended, isWhole, overload, parts, tries, waiting } = options;
+  const { cell, demand, ended, isWhole, overload, parts, roomOf, rooms, tries } = options;
   const turns = new Map<number, SimTurn>();
   /** Batch that is kept back, since when; oldest first. */
   const deferred = new Map<SimTurn, number>();
@@ -68,7 +70,7 @@ export function createSimTurns(options: SimTurnsOptions): SimTurns {
       ...standingOf(turn),
       deadlineMs: nowMs + patienceMs,
     };
-    const isIn = waiting.enter(turn.id, queued, nowMs, (other) => expire(other, nowMs));
+    const isIn = roomOf(turn.model).enter(turn.id, queued, nowMs, (other) => expire(other, nowMs));
     if (!isIn) ended(turn, "shed", nowMs);
   }
 
@@ -80,11 +82,12 @@ export function createSimTurns(options: SimTurnsOptions): SimTurns {
   /** Dispatches a turn, or lets it wait behind those who do; new work is counted first, and refused where it is to be shed. */
   function schedule(turn: SimTurn, nowMs: number): void {
     const isArrival = isWhole && turn.excluded.length === 0 && !turn.isBegun;
-    if (isArrival && !waiting.screen(screenedOf(turn), userOf(turn), nowMs))
+    if (isArrival && !roomOf(turn.model).screen(screenedOf(turn), userOf(turn), nowMs))
       return ended(turn, "shed", nowMs);
     const standing = standingOf(turn);
-    const ceiling = isWhole ? waiting.ceilingOf(standing) : Infinity;
-    const verdict = waiting.isFirst(standing) ? tries().dispatch(turn, ceiling, nowMs) : "blocked";
+    const room = roomOf(turn.model);
+    const ceiling = isWhole ? room.ceilingOf(standing) : Infinity;
+    const verdict = room.isFirst(standing) ? tries().dispatch(turn, ceiling, nowMs) : "blocked";
     if (verdict !== "gone") enter(turn, nowMs);
   }
 
@@ -100,14 +103,18 @@ export function createSimTurns(options: SimTurnsOptions): SimTurns {
     if (!isWhole || !parts.hasLevels || overload.level() < 2) return true;
     const arrival = screenedOf(turn);
     const { costTokens: workTokens, isLaterTurn, priority, tenant } = arrival;
-    const isWithinShare = waiting.isWithinShare(tenant, priority, nowMs);
-    if (overload.letIn(turn, { isLaterTurn, isWithinShare, workTokens }, nowMs)) return true;
-    waiting.turnedAway(arrival, userOf(turn), nowMs);
+    const isWithinShare = roomOf(turn.model).isWithinShare(tenant, priority, nowMs);
+    if (
+      overload.letIn(turn, { isLaterTurn, isWithinShare, workTokens, hasHome: isLaterTurn }, nowMs)
+    )
+      return true;
+    roomOf(turn.model).turnedAway(arrival, userOf(turn), nowMs);
     return false;
   }
 
   return {
     arrive(turn, nowMs) {
+      if (isWhole) overload.came(turn);
       if (!isLetIn(turn, nowMs)) return ended(turn, "refused", nowMs);
       turns.set(turn.id, turn);
       offer(turn, nowMs);
@@ -119,13 +126,14 @@ export function createSimTurns(options: SimTurnsOptions): SimTurns {
     },
     forget: ({ id }) => void turns.delete(id),
     serve(nowMs) {
-      waiting.serve(nowMs, {
-        expire: (id) => expire(id, nowMs),
-        dispatch(id, ceiling) {
-          const turn = turns.get(id);
-          return turn === undefined ? "gone" : tries().dispatch(turn, ceiling, nowMs);
-        },
-      });
+      for (const room of rooms)
+        room.serve(nowMs, {
+          expire: (id) => expire(id, nowMs),
+          dispatch(id, ceiling) {
+            const turn = turns.get(id);
+            return turn === undefined ? "gone" : tries().dispatch(turn, ceiling, nowMs);
+          },
+        });
     },
     tick(nowMs) {
       for (const [turn, sinceMs] of deferred) {

@@ -30,7 +30,7 @@ function describe(options: SimulateOptions): string {
 /** Replays each seed's workload under each policy. @throws UsageError when the trace or the fleet cannot be read. */
 export function simulateAll(options: SimulateOptions): Simulation {
   const trace = readTrace(options.trace);
-  const fleet = readFleet(options.fleet);
+  const { shards: fleet, tenants } = readFleet(options.fleet);
   const runs: RunReport[] = [];
   for (let seed = options.seed; seed < options.seed + options.seeds; seed += 1) {
     const { floodMix, load, mix, part } = options;
@@ -40,7 +40,7 @@ export function simulateAll(options: SimulateOptions): Simulation {
       options.fault === null ? null : { name: options.fault, ...faultTimes(options.fault, spanMs) };
     for (const [policy, entry] of options.policies) {
       const hasAdmission = mix !== null;
-      const result = replay({ arrivals, fleet, policy: entry, seed, hasAdmission, fault });
+      const result = replay({ arrivals, fleet, policy: entry, seed, hasAdmission, fault, tenants });
       runs.push(measure({ policy, seed, arrivals, fleet, result, fault }));
     }
   }

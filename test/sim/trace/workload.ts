@@ -67,7 +67,12 @@ export function makeWorkload(input: WorkloadInput): readonly Arrival[] {
   // A fleet that is asked for three times too much would be done with a stretch in a third of the time: too short to settle.
   const requests = repeated(own, Math.max(1, Math.ceil(input.load ?? 1)), input.trace);
   // Seconds in which the fleet could do all of it.
-  const fullSeconds = requests.length / fleetCapacity(requests, input.fleet);
+  const fullSeconds =
+    requests.length /
+    fleetCapacity(
+      requests,
+      input.fleet.filter(({ isSmaller = false }) => !isSmaller),
+    );
   const spanMs = input.load === null ? null : (fullSeconds * 1_000) / input.load;
   const placed = input.trace.hasSessionTimes
     ? placeSessions(requests, spanMs ?? sessionSpreadMs, random)
