@@ -5,6 +5,7 @@ import type { DegradeTurn } from "../overload/degrader.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { BufferBudget } from "./buffer-budget.ts";
 import { createFrameLog } from "./frame-log.ts";
+import { EndedTurn } from "./ended-turn.ts";
 import { startTurn } from "./running-turn.ts";
 import type { RunningTurn, RunningTurnDeps } from "./running-turn.ts";
 
@@ -186,7 +187,11 @@ export function createTurnRegistry(options: RegistryOptions): TurnRegistry {
         : isRead
           ? policy.readKeptMs
           : policy.unreadKeptMs;
+      const ending = turn.ending();
       if (ageMs >= keptMs) forget(entry, null);
+      else if (ending !== null && turn.readerCount() === 0 && !(turn instanceof EndedTurn)) {
+        entry.turn = new EndedTurn(turn, ending);
+      }
     }
     if (entry.turn === null && ageMs >= policy.readKeptMs) entries.delete(turnId);
   }
