@@ -1,4 +1,3 @@
-import { fileURLToPath } from "node:url";
 import type { Hono } from "hono";
 import type { PrewarmPolicy } from "#shared/admission/prewarm-budget.ts";
 import { defaultQueuePolicy } from "#shared/admission/queue-policy.ts";
@@ -30,11 +29,9 @@ import { createCellApp } from "./app.ts";
 import { createPlatforms } from "./backends/platforms/create-platforms.ts";
 import { createEngines } from "./backends/create-engines.ts";
 import type { CellConfig } from "./config.ts";
+import { openDatabase } from "./open-database.ts";
 import { createCellHealth } from "./health/cell-health.ts";
-import { openHistory } from "./history/index.ts";
-import type { CanaryStore } from "./ports/canary-store.ts";
 import type { DrainFile } from "./ports/drain-file.ts";
-import type { ScalingStore } from "./ports/scaling-store.ts";
 import { createOverload } from "./overload/overload.ts";
 import { gatePrewarm } from "./overload/prewarm-gate.ts";
 import { createProber, defaultProberPolicy } from "./prober/prober.ts";
@@ -480,31 +477,4 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
 function hasNeighbour({ cell, topology }: CellConfig, model: string): boolean {
   const shards = topology.jurisdictions.get(cell.jurisdiction)?.shards ?? [];
   return shards.some((shard) => shard.model === model && shard.cell !== cell.id);
-}
-
-interface RegionalStores {
-  readonly history: HistoryStore;
-  readonly scalingStore: ScalingStore | null;
-  readonly canaryStore: CanaryStore | null;
-}
-
-/** The region's database; a history put in its place brings no stores for scalers and canaries. */
-async function openDatabase(
-  { cell, database, dataDir }: CellConfig,
-  { history }: CellOverrides,
-  log: Log,
-): Promise<RegionalStores> {
-  if (history !== undefined) return { history, scalingStore: null, canaryStore: null };
-  const opened = await openHistory({
-    database,
-    dataDir,
-    migrationsDir: fileURLToPath(new URL("../migrations", import.meta.url)),
-    onLog: ({ event, reason }) =>
-      log(event === "history_connected" ? "info" : "warn", event, { reason }),
-  });
-  return {
-    history: opened,
-    scalingStore: opened.scalingOf(cell.region),
-    canaryStore: opened.canariesOf(cell.id),
-  };
 }
