@@ -233,22 +233,13 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
   });
   const telemetry = createTurnTelemetry({ metrics, log: logDecision, usage, clock });
   const supervisor = config.supervisor === null ? null : createHttpSupervisor(config.supervisor);
-  const platforms = createPlatforms({
-    shards: config.topology.jurisdictions.get(cell.jurisdiction)?.shards ?? [],
-    modalServers: config.modalServers,
-    supervisor,
-    monotonicMs: () => performance.now(),
-  });
   const scaling = createCellScaling({
-    cell,
-    topology: config.topology,
-    shards: ownShards,
-    statuses: () => book.statuses(clock.nowMs()),
-    speedOf: (shard) => book.speedOf(shard),
+    config,
+    platforms: createPlatforms({ config, supervisor, monotonicMs: () => performance.now() }),
+    book,
     startsMsOf: (shard) => warming.lives.startsMs(shard),
     queues: () => queue.queues(),
     store: scalingStore,
-    platformOf: (pool) => platforms.of(pool),
     preload: (model, shards, untilMs) => warmer.preload(model, shards, untilMs),
     clock,
     monotonicMs: () => performance.now(),
@@ -465,7 +456,6 @@ export async function createCell(config: CellConfig, overrides: CellOverrides = 
     async close() {
       for (const stop of stops.splice(0)) stop();
       await stopScaling();
-      platforms.close();
       publisher?.stop();
       for (const engine of engines.values()) engine.close();
       await history.close();

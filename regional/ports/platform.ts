@@ -26,3 +26,10 @@ export interface Platform {
   /** Closes what it holds open. */
   close(): void;
 }
+
+/** What starts and stops the replicas of a cell's region. */
+export interface Platforms {
+  /** Null for a pool that nothing here can change: its plans are only written. */
+  of(pool: PoolDescription): Platform | null;
+  close(): void;
+}

@@ -14,8 +14,9 @@ import type { ScalePlan } from "#shared/scaling/scale-model.ts";
 import type { ReplicaSpeed } from "#shared/scaling/turn-work.ts";
 import type { Log } from "#shared/telemetry/log-record.ts";
 import type { MetricsRegistry } from "#shared/telemetry/metrics.ts";
+import type { CellConfig } from "../config.ts";
 import type { Clock } from "../ports/clock.ts";
-import type { Platform } from "../ports/platform.ts";
+import type { Platforms } from "../ports/platform.ts";
 import type { ScalingStore } from "../ports/scaling-store.ts";
 import type { QueueStatus } from "../scheduler/scheduler.ts";
 import type { ShardStatus } from "../scheduler/shard-book.ts";
@@ -35,17 +36,19 @@ export interface CellScaling {
 }
 
 export interface CellScalingOptions {
-  readonly cell: CellDescription;
-  readonly topology: Topology;
-  readonly shards: readonly ShardDescription[];
-  readonly statuses: () => readonly ShardStatus[];
-  readonly speedOf: (shard: ShardId) => ShardSpeed;
+  readonly config: Pick<CellConfig, "cell" | "topology"> & {
+    readonly shards: readonly { readonly description: ShardDescription }[];
+  };
+  readonly platforms: Platforms;
+  readonly book: {
+    statuses(nowMs: number): readonly ShardStatus[];
+    speedOf(shard: ShardId): ShardSpeed;
+  };
   /** How long the last cold starts of a shard took, ms. */
   readonly startsMsOf: (shard: ShardId) => readonly number[];
   readonly queues: () => readonly QueueStatus[];
   /** Null: there is no database, and so no scaler. */
   readonly store: ScalingStore | null;
-  readonly platformOf: (pool: PoolDescription) => Platform | null;
   /** See {@link createScaler}. */
   readonly preload: (model: string, shards: number, untilMs: number) => void;
   readonly clock: Clock;
@@ -57,12 +60,13 @@ export interface CellScalingOptions {
 }
 
 function createMeter(options: CellScalingOptions): DemandMeter {
-  const { clock, queues, shards, speedOf, startsMsOf, statuses } = options;
+  const { book, clock, config, queues, startsMsOf } = options;
+  const shards = config.shards.map(({ description }) => description);
   const replicaOf = (model: string): ReplicaSpeed | null => {
     const shard = shards.find((one) => one.model === model);
     if (shard === undefined) return null;
     return {
-      speed: speedOf(shard.id),
+      speed: book.speedOf(shard.id),
       concurrentRequestsMax: shard.concurrentRequestsMax,
       itlSloSeconds: defaultSelectionPolicy.itlSloSeconds,
     };
@@ -77,7 +81,8 @@ function createMeter(options: CellScalingOptions): DemandMeter {
           .map(({ priority, waiting }) => [priority, waiting]),
       ),
     readyOf: (model) =>
-      statuses()
+      book
+        .statuses(clock.nowMs())
         .filter((shard) => shard.model === model && shard.isUsable)
         .map(({ id }) => id),
     startsOf: (model) =>
@@ -191,7 +196,8 @@ function createObserver(
 
 /** The demand meter of a cell, and its region's scaler where the topology has one. */
 export function createCellScaling(options: CellScalingOptions): CellScaling {
-  const { boot, cell, clock, metrics, monotonicMs, platformOf, store, topology } = options;
+  const { boot, clock, config, metrics, monotonicMs, platforms, store } = options;
+  const { cell, topology } = config;
   const meter = createMeter(options);
   metrics.gauge(
     "meridian_offered_work_seconds",
@@ -220,9 +226,9 @@ export function createCellScaling(options: CellScalingOptions): CellScaling {
       policy: defaultLeasePolicy,
     }),
     meter,
-    isOwn: (shard) => options.shards.some(({ id }) => id === shard),
+    isOwn: (shard) => config.shards.some(({ description }) => description.id === shard),
     preload: options.preload,
-    platformOf,
+    platformOf: (pool) => platforms.of(pool),
     nowMs,
     monotonicMs,
     policy: {
@@ -240,6 +246,7 @@ export function createCellScaling(options: CellScalingOptions): CellScaling {
       return async () => {
         stop();
         await scaler.stop();
+        platforms.close();
       };
     },
   };

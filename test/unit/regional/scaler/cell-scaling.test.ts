@@ -29,17 +29,18 @@ function aCell(scaling: unknown) {
   const preloads: unknown[] = [];
   const store = new MemoryScalingStore(() => clock.nowMs());
   const cellScaling = createCellScaling({
-    cell,
-    topology,
-    shards: (topology.jurisdictions.get(cell.jurisdiction)?.shards ?? []).filter(
-      (shard) => shard.cell === cell.id,
-    ),
-    statuses: () => [],
-    speedOf: () => startSpeed(undefined, 1),
+    config: {
+      cell,
+      topology,
+      shards: (topology.jurisdictions.get(cell.jurisdiction)?.shards ?? [])
+        .filter((shard) => shard.cell === cell.id)
+        .map((description) => ({ description })),
+    },
+    platforms: { of: () => null, close: () => {} },
+    book: { statuses: () => [], speedOf: () => startSpeed(undefined, 1) },
     startsMsOf: (shard) => (shard === "eu-west-1a/llama-0" ? [4_000, 9_000] : []),
     queues: () => [],
     store,
-    platformOf: () => null,
     preload: (model, count, untilMs) => void preloads.push({ model, count, untilMs }),
     clock,
     monotonicMs: () => clock.nowMs(),
