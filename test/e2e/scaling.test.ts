@@ -45,7 +45,8 @@ const topology = {
   regions: { "eu-west-1": { latitude: 53.35, longitude: -6.26, database: "embedded" } },
   cells: {
     "eu-west-1a": { region: "eu-west-1", zone: "a", url: "http://127.0.0.1:0" },
-    "eu-west-1b": { region: "eu-west-1", zone: "b", url: "http://127.0.0.1:0" },
+    // In the same zone: nothing is kept for the loss of one, whichever cell the first plan has not heard of yet.
+    "eu-west-1b": { region: "eu-west-1", zone: "a", url: "http://127.0.0.1:0" },
   },
   models: { [model]: { revision: "r1", contextTokensMax: 8_192, capabilities: ["chat"] } },
   shards: Object.fromEntries(
