@@ -159,12 +159,19 @@ export function planCapacity(
                 : late > base + backlog
                   ? "late"
                   : "backlog";
+    const [isBound, isZone] = [reason === "atMinimum", reason === "zoneReserve"];
     const panickedAtMs = isPanic ? nowMs : state.panickedAtMs;
     return {
       replicas: target,
       wanted,
       reason,
-      state: { ...seen, grewAtMs: nowMs, growth, panickedAtMs },
+      // A bound and a zone ask for what was there a moment ago and could not be seen yet: only load holds what it made grow.
+      state: {
+        ...seen,
+        grewAtMs: isBound || isZone ? state.grewAtMs : nowMs,
+        growth,
+        panickedAtMs,
+      },
     };
   }
   const most = bounded(Math.max(...recent.map(({ replicas }) => replicas)), policy);

@@ -83,6 +83,17 @@ describe("a capacity plan", () => {
     expect(plans.at(-1)).toMatchObject({ replicas: 5, reason: "zoneReserve" });
   });
 
+  it("holds for five minutes what load made grow, and not what a bound or a zone did", () => {
+    const grown = (fields: Partial<PlanInput>) =>
+      planCapacity(newPlanState, anInput(9, { replicas: 1, ...fields }), 9, policy);
+    expect(grown({})).toMatchObject({ reason: "atMinimum", state: { grewAtMs: null } });
+    expect(grown({ reserve: 3 })).toMatchObject({
+      reason: "zoneReserve",
+      state: { grewAtMs: null, growth: { sinceMs: 9, fromReplicas: 1 } },
+    });
+    expect(grown({ demand: 2 })).toMatchObject({ reason: "demandRises", state: { grewAtMs: 9 } });
+  });
+
   it("doubles in a panic, once, and keeps it", () => {
     const plans = planned(3, () => ({ demand: 1, demandNow: 40 }), { replicas: 4 });
     expect(plans.map(({ replicas }) => replicas)).toStrictEqual([8, 16, 20]);
