@@ -83,12 +83,13 @@ export interface RunningTurn {
   readerCount(): number;
 }
 
-/** Starts `request` at once. */
+/** Starts `request` at once. `onLeft` is called when the last reader of a turn leaves that has ended. */
 export function startTurn(
   begunWith: TurnRequest,
   traceparent: string,
   frames: FrameLog,
   deps: RunningTurnDeps,
+  onLeft: () => void,
 ): RunningTurn {
   const { clock, guards, observer, policy } = deps;
   let request = begunWith;
@@ -429,6 +430,7 @@ export function startTurn(
         isAttached = false;
         readers -= 1;
         if (readers === 0 && isStateless) feed({ kind: "abort", error: null });
+        if (readers === 0 && ending !== null) onLeft();
       };
     },
   };

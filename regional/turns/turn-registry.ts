@@ -129,16 +129,25 @@ export function createTurnRegistry(options: RegistryOptions): TurnRegistry {
     };
     entries.set(request.turnId, entry);
     running.add(entry);
-    const turn = startTurn(request, traceparent, frames, deps);
+    const turn = startTurn(request, traceparent, frames, deps, () => settle(entry));
     entry.turn = turn;
     void turn.ended().then(() => {
       entry.endedAtMs = clock.nowMs();
       running.delete(entry);
+      settle(entry);
       if (running.size > 0) return;
       for (const wake of idleWaiters) wake();
       idleWaiters = [];
     });
     return { kind: "started", turn };
+  }
+
+  /** Lets go of what ran a turn, once it has ended and nobody reads it: at once, while it is young and cheap to collect. */
+  function settle(entry: Entry): void {
+    const { turn } = entry;
+    const ending = turn?.ending() ?? null;
+    if (turn === null || ending === null || turn.readerCount() > 0) return;
+    if (!(turn instanceof EndedTurn)) entry.turn = new EndedTurn(turn, ending);
   }
 
   function refuse(): ErrorOutcome | null {
@@ -187,11 +196,7 @@ export function createTurnRegistry(options: RegistryOptions): TurnRegistry {
         : isRead
           ? policy.readKeptMs
           : policy.unreadKeptMs;
-      const ending = turn.ending();
       if (ageMs >= keptMs) forget(entry, null);
-      else if (ending !== null && turn.readerCount() === 0 && !(turn instanceof EndedTurn)) {
-        entry.turn = new EndedTurn(turn, ending);
-      }
     }
     if (entry.turn === null && ageMs >= policy.readKeptMs) entries.delete(turnId);
   }
