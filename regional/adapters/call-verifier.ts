@@ -8,6 +8,7 @@ import {
 } from "#shared/protocol/internal/signature.ts";
 import type { CellId } from "#shared/residency/brands.ts";
 import type { CallVerifier } from "../ports/call-verifier.ts";
+import { Fifo } from "../fifo.ts";
 import { createHmacSha256 } from "./hmac-sha256.ts";
 
 /** Whose calls a cell takes, and since when. */
@@ -19,6 +20,13 @@ export interface CallVerifierOptions {
   readonly nowMs: () => number;
   /** Nonces kept at most; production keeps the contract's number. */
   readonly nonceCountMax?: number;
+}
+
+/** A call that was taken. */
+interface Arrival {
+  readonly nonce: string;
+  readonly arrivedAtMs: number;
+  readonly timestampMs: number;
 }
 
 /** Keys that are valid at once: the current one, and the one that is rotated in or out. */
@@ -46,15 +54,18 @@ function importKeys(
 export function createCallVerifier(options: CallVerifierOptions): CallVerifier {
   const { cell, nowMs, nonceCountMax = noncesMax } = options;
   const keys = importKeys(options.keys);
-  /** In the order of arrival, so that the first are the oldest. */
-  const nonces = new Map<string, { readonly arrivedAtMs: number; readonly timestampMs: number }>();
+  const nonces = new Set<string>();
+  /** The same in the order of arrival. */
+  const arrivals = new Fifo<Arrival>();
   /** Calls with a time before this may have been seen and forgotten. */
   let acceptedFromMs = options.startedAtMs;
 
   function forgetOld(now: number): void {
-    for (const [nonce, { arrivedAtMs, timestampMs }] of nonces) {
+    for (let first = arrivals.peek(); first !== undefined; first = arrivals.peek()) {
+      const { arrivedAtMs, nonce, timestampMs } = first;
       const isOutOfWindow = now - arrivedAtMs > nonceKeptMs;
       if (!isOutOfWindow && nonces.size < nonceCountMax) return;
+      arrivals.shift();
       nonces.delete(nonce);
       if (!isOutOfWindow) acceptedFromMs = Math.max(acceptedFromMs, timestampMs + 1);
     }
@@ -80,7 +91,8 @@ export function createCallVerifier(options: CallVerifierOptions): CallVerifier {
       );
       if (!verdict.ok) return verdict;
       forgetOld(now);
-      nonces.set(call.nonce, { arrivedAtMs: now, timestampMs: call.timestampMs });
+      nonces.add(call.nonce);
+      arrivals.push({ nonce: call.nonce, arrivedAtMs: now, timestampMs: call.timestampMs });
       return verdict;
     },
   };

@@ -5,6 +5,7 @@ import type { DegradeTurn } from "../overload/degrader.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { BufferBudget } from "./buffer-budget.ts";
 import { createFrameLog } from "./frame-log.ts";
+import { Fifo } from "../fifo.ts";
 import { EndedTurn } from "./ended-turn.ts";
 import { startTurn } from "./running-turn.ts";
 import type { RunningTurn, RunningTurnDeps } from "./running-turn.ts";
@@ -46,6 +47,7 @@ export type BeginReply =
   | { readonly kind: "refused"; readonly error: ErrorOutcome };
 
 interface Entry {
+  readonly turnId: string;
   readonly attempt: number;
   incarnation: number;
   readonly conversationId: ConversationId | null;
@@ -109,6 +111,10 @@ export function createTurnRegistry(options: RegistryOptions): TurnRegistry {
   const { budget, clock, degrade, deps, policy } = options;
   const entries = new Map<string, Entry>();
   const running = new Set<Entry>();
+  /** Ended, with something kept for readers. */
+  const kept = new Set<Entry>();
+  /** Of which nothing is kept, in the order in which that came to be; some are in no use any more. */
+  const fences = new Fifo<Entry>();
   let idleWaiters: (() => void)[] = [];
   let isDraining = false;
 
@@ -120,6 +126,7 @@ export function createTurnRegistry(options: RegistryOptions): TurnRegistry {
     const { request } = verdict;
     const frames = createFrameLog(budget, policy.turnBytesMax, request.resume?.toSeq ?? 0);
     const entry: Entry = {
+      turnId: request.turnId,
       attempt: request.attempt,
       incarnation: request.incarnation,
       conversationId: request.conversationId,
@@ -134,6 +141,7 @@ export function createTurnRegistry(options: RegistryOptions): TurnRegistry {
     void turn.ended().then(() => {
       entry.endedAtMs = clock.nowMs();
       running.delete(entry);
+      if (entry.turn !== null) kept.add(entry);
       settle(entry);
       if (running.size > 0) return;
       for (const wake of idleWaiters) wake();
@@ -164,17 +172,20 @@ export function createTurnRegistry(options: RegistryOptions): TurnRegistry {
   }
 
   function dropOldestFence(): void {
-    for (const [turnId, entry] of entries) {
-      if (entry.turn !== null) continue;
-      entries.delete(turnId);
-      return;
+    for (let fence = fences.shift(); fence !== undefined; fence = fences.shift()) {
+      // Another attempt may have taken its place since.
+      if (entries.get(fence.turnId) === fence) return void entries.delete(fence.turnId);
     }
   }
 
   function forget(entry: Entry, error: ErrorOutcome | null): void {
-    entry.turn?.abort(error);
-    entry.turn?.frames.clear();
+    const { turn } = entry;
+    if (turn === null) return;
+    turn.abort(error);
+    turn.frames.clear();
     entry.turn = null;
+    kept.delete(entry);
+    fences.push(entry);
   }
 
   function held(turnId: string, attempt: number): Entry | null {
@@ -182,23 +193,24 @@ export function createTurnRegistry(options: RegistryOptions): TurnRegistry {
     return entry !== undefined && entry.attempt === attempt ? entry : null;
   }
 
-  /** Forgets what an ended turn kept, and later its fence. */
-  function age(turnId: string, entry: Entry, nowMs: number): void {
-    if (entry.endedAtMs === null) return;
-    const ageMs = nowMs - entry.endedAtMs;
-    const { turn } = entry;
-    if (turn !== null) {
-      const isRead = entry.acknowledgedSeq >= turn.frames.lastSeq();
-      const isAbandoned = turn.request.lane === "stateless" && turn.readerCount() === 0;
-      if (isAbandoned) turn.frames.acknowledge(turn.frames.lastSeq());
-      const keptMs = isAbandoned
-        ? policy.abandonedKeptMs
-        : isRead
-          ? policy.readKeptMs
-          : policy.unreadKeptMs;
-      if (ageMs >= keptMs) forget(entry, null);
-    }
-    if (entry.turn === null && ageMs >= policy.readKeptMs) entries.delete(turnId);
+  /** Whether a fence has outlived its turn long enough. */
+  function isStale({ endedAtMs }: Entry, nowMs: number): boolean {
+    return endedAtMs !== null && nowMs - endedAtMs >= policy.readKeptMs;
+  }
+
+  /** Forgets what an ended turn kept. */
+  function age(entry: Entry, nowMs: number): void {
+    const { endedAtMs, turn } = entry;
+    if (turn === null || endedAtMs === null) return;
+    const isRead = entry.acknowledgedSeq >= turn.frames.lastSeq();
+    const isAbandoned = turn.request.lane === "stateless" && turn.readerCount() === 0;
+    if (isAbandoned) turn.frames.acknowledge(turn.frames.lastSeq());
+    const keptMs = isAbandoned
+      ? policy.abandonedKeptMs
+      : isRead
+        ? policy.readKeptMs
+        : policy.unreadKeptMs;
+    if (nowMs - endedAtMs >= keptMs) forget(entry, null);
   }
 
   return {
@@ -236,8 +248,17 @@ export function createTurnRegistry(options: RegistryOptions): TurnRegistry {
       // The attempt was given up before it came: when it comes it must not run.
       if (entry === undefined && entries.size >= policy.turnsMax) dropOldestFence();
       if (entry !== undefined) forget(entry, null);
-      const fence = { conversationId: null, turn: null, acknowledgedSeq: 0 };
-      entries.set(turnId, { ...fence, attempt, incarnation: 0, endedAtMs: clock.nowMs() });
+      const fence: Entry = {
+        turnId,
+        attempt,
+        incarnation: 0,
+        conversationId: null,
+        turn: null,
+        acknowledgedSeq: 0,
+        endedAtMs: clock.nowMs(),
+      };
+      entries.set(turnId, fence);
+      fences.push(fence);
       return false;
     },
     forgetConversation(conversationId) {
@@ -250,7 +271,13 @@ export function createTurnRegistry(options: RegistryOptions): TurnRegistry {
     },
     sweep() {
       const nowMs = clock.nowMs();
-      for (const [turnId, entry] of entries) age(turnId, entry, nowMs);
+      for (const entry of kept) age(entry, nowMs);
+      for (let fence = fences.peek(); fence !== undefined; fence = fences.peek()) {
+        const isCurrent = entries.get(fence.turnId) === fence;
+        if (isCurrent && !isStale(fence, nowMs)) return;
+        fences.shift();
+        if (isCurrent) entries.delete(fence.turnId);
+      }
     },
     drain() {
       isDraining = true;

@@ -44,8 +44,9 @@ process.on("SIGINT", () => process.exit(130));
 process.on("SIGTERM", () => process.exit(143));
 
 const engine = await startEngine();
-const { cell } = await startCell(folder, engine.url, 0);
-const { pid } = cell.process;
+/** One cell for each question: what the one leaves in memory is none of the other's. */
+const busy = (await startCell(folder, engine.url, 0)).cell;
+const open = (await startCell(folder, engine.url, 0)).cell;
 
 function checked(name: string, ends: readonly TurnEnd[]): void {
   const failed = ends.filter(({ isWhole }) => !isWhole);
@@ -54,7 +55,8 @@ function checked(name: string, ends: readonly TurnEnd[]): void {
 }
 
 /** A closed loop; every answer whole, or the run fails. */
-async function saturate(isStreamed: boolean, forSeconds: number) {
+async function saturate(cell: typeof busy, isStreamed: boolean, forSeconds: number) {
+  const { pid } = cell.process;
   const cpuBefore = cpuMs(pid);
   const fromMs = performance.now();
   const untilMs = fromMs + forSeconds * 1_000;
@@ -83,10 +85,11 @@ async function saturate(isStreamed: boolean, forSeconds: number) {
 
 /** Streams that are open at once, each with a token a second, and end whole when they are let go. */
 async function hold() {
+  const { pid } = open.process;
   const kibBefore = rssKib(pid);
   let pieces = 0;
-  const held = Array.from({ length: streams }, () =>
-    putTurn(cell.url, true, "held", () => {
+  const calls = Array.from({ length: streams }, () =>
+    putTurn(open.url, true, "held", () => {
       pieces += 1;
     }),
   );
@@ -103,21 +106,21 @@ async function hold() {
     piecesPerSecond: ((pieces - piecesBefore) * 1_000) / elapsedMs,
   };
   await fetch(`${engine.url}/release`, { method: "POST" });
-  checked("held", await Promise.all(held));
+  checked("held", await Promise.all(calls));
   return result;
 }
 
-await saturate(true, 3);
-const open = await hold();
+await saturate(open, true, 3);
+const held = await hold();
 // A cell runs for weeks; V8 goes on compiling what is hot for the first tens of thousands of requests.
-await saturate(true, warmSeconds);
-await saturate(false, warmSeconds);
-const whole = await saturate(false, seconds);
-await saturate(true, warmSeconds / 2);
-const streamed = await saturate(true, seconds);
+await saturate(busy, true, warmSeconds);
+await saturate(busy, false, warmSeconds);
+const whole = await saturate(busy, false, seconds);
+await saturate(busy, true, warmSeconds / 2);
+const streamed = await saturate(busy, true, seconds);
 
 /** A speed at which records of usage are dropped is none. */
-const metrics = await (await fetch(`${cell.url}/metrics`)).text();
+const metrics = await (await fetch(`${busy.url}/metrics`)).text();
 if (/^meridian_usage_lost_total/m.test(metrics)) throw new Error("usage records were lost");
 
 const row = (name: string, { coreShare, cpuMs: cpu, p50Ms, p99Ms, perSecond }: typeof whole) =>
@@ -134,7 +137,7 @@ Written by \`npm run bench:cell -- --seconds ${seconds} --streams ${streams}\`; 
 ${row("whole", whole)}
 ${row("streamed", streamed)}
 
-${streams} streams open at once, a token a second each, all ended whole: ${open.piecesPerSecond.toFixed(0)} pieces a second (tokens, and the comments by which a client that went is noticed) with ${(100 * open.coreShare).toFixed(0)} % of the core, ${open.addedKib.toFixed(0)} KiB of memory a stream.
+${streams} streams open at once, a token a second each, all ended whole: ${held.piecesPerSecond.toFixed(0)} pieces a second (tokens, and the comments by which a client that went is noticed) with ${(100 * held.coreShare).toFixed(0)} % of the core, ${held.addedKib.toFixed(0)} KiB of memory a stream.
 
 Aim: 2,000 stateless requests a second and 2,000 streams on one core. ${whole.perSecond >= 2_000 ? "Both are met." : `The streams are held; of the requests ${((100 * whole.perSecond) / 2_000).toFixed(0)} % are reached.`} What the CPU goes into stands in [benchmarks.md](benchmarks.md), "Cell".
 `;
