@@ -33,14 +33,17 @@ Reading the history and beginning the turn could be one call: the object would f
 
 **Time to the first token.** The base has one hop. Both lanes have two, Worker and cell; the cell's floor alone is the row "Hono on Node".
 
-**Cell.** The engine is always asked for a stream, so the cell reads 65 events for one body where its floor pipes one document.
+**Cell.** The engine is always asked for a stream, so the cell reads 65 events for one body where its floor pipes one document. Pieces that came together go on as one, and an event that is like the one before it is not parsed again (together 24 % before). Shares after 25 s of load, when V8 has compiled.
 
 | what | share of the cell's time |
 | --- | --- |
-| the engine's stream: reading, checking and rendering 65 events (parsing their JSON is 5 %) | 24 % |
-| writes to sockets: the engine's request and the edge's answer | 17 % |
-| the request to the engine, HTTP client included | 12 % |
-| the signed call: body, SHA-256, HMAC | 4 % |
-| collection of garbage | 4 % |
-| log lines (9 % before lines were written together) | below 1 % |
+| the engine's answer: reading its 65 events 7 %, the turn's steps and what the client gets 8 % | 15 % |
+| the engine's request and its sockets, HTTP client included, without the write | 14 % |
+| writes to sockets: the engine's request and the edge's answer | 11 % |
+| collection of garbage: what a turn leaves behind is kept 10 s for who asks what it came to | 9 % |
+| the end of a turn: outcome, metrics, usage, the log's line 2 % | 6 % |
+| admission and the choice of a shard | 5 % |
+| reading the edge's call: JSON and its schema | 4 % |
+| HTTP server and routes | 4 % |
+| the signed call: SHA-256, HMAC (two one-shot hashes; 5 % before) | 3 % |
 `;
